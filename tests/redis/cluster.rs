@@ -2,16 +2,22 @@
 
 use std::{future::ready, time::Duration};
 
-use hyper_session::store::{
-    ReadOutcome, Store, TagStore,
-    conformance::{self, RealTime},
-    redis::RedisStore,
+use hyper_session::{
+    Sessions,
+    store::{
+        ReadOutcome, Store, TagStore,
+        conformance::{self, RealTime},
+        redis::RedisStore,
+    },
 };
 
 use crate::{
-    support::redis_servers::{
-        groups::Cluster,
-        sessions::{HOUR, append, create_session, create_tagged, tag, words},
+    support::{
+        Browser, config, increment,
+        redis_servers::{
+            groups::Cluster,
+            sessions::{HOUR, append, create_session, create_tagged, tag, words},
+        },
     },
     tags,
 };
@@ -31,6 +37,22 @@ async fn it_keeps_the_contract_in_a_cluster_and_while_slots_move() {
     sessions_of_one_tag_on_all_nodes(&cluster, &store).await;
     tags::check_all(&cluster.0, &store).await;
     a_slot_moves(&cluster, &store).await;
+    a_thousand_requests_of_one_session(&store).await;
+}
+
+/// All requests that change one session at once are stored.
+async fn a_thousand_requests_of_one_session(store: &RedisStore) {
+    let sessions = Sessions::new(config(), store.clone()).unwrap();
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("n", 0).unwrap()).await;
+    let requests: Vec<_> = (0..1000)
+        .map(|_| tokio::spawn(increment(sessions.clone(), browser.jar.clone())))
+        .collect();
+    for request in requests {
+        assert_eq!(request.await.unwrap(), 200);
+    }
+    let sum = browser.visit(async |s| s.get::<u64>("n").unwrap()).await;
+    assert_eq!(sum, Some(1000));
 }
 
 /// Sessions of one tag are on all nodes, and are still listed and destroyed together.

@@ -111,10 +111,28 @@ async fn a_scan_is_tried_again_until_the_operation_timeout() {
     server.kill();
     let scan = tokio::spawn(patient.scan_page(None));
     let error = store.scan_page(None).await.unwrap_err();
-    let RedisError::TimedOut { last, .. } = cause(&error) else {
-        panic!("not timed out: {error:?}");
+    let RedisError::Outage { last, .. } = cause(&error) else {
+        panic!("not an outage: {error:?}");
     };
     assert_eq!(*last, TransientError::Disconnected, "{error:?}");
     server.restart();
     scan.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_in_a_known_outage_fails_without_an_attempt() {
+    let mut server = Server::start();
+    let (store, outages) = store(&server.url());
+    create_session(&store, HOUR).await;
+    server.kill();
+    // Every caller cancels.
+    while outages.lock().unwrap().is_empty() {
+        let scan = tokio::time::timeout(TOTAL / 10, store.scan_page(None)).await;
+        assert!(scan.is_err(), "{scan:?}");
+    }
+    let retries = store.stats().retries;
+    let error = store.scan_page(None).await.unwrap_err();
+    let is_outage = matches!(cause(&error), RedisError::Outage { .. });
+    assert!(is_outage && error.retry_after().is_some(), "{error:?}");
+    assert_eq!(store.stats().retries, retries);
 }

@@ -1,13 +1,14 @@
 //! A master dies or hangs under load and is replaced, with Sentinel and in a cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper_session::store::redis::RedisStore;
+use hyper_session::store::{Expected, Store, WriteOutcome, WriteRequest, redis::RedisStore};
+use tokio::time::timeout;
 
 use crate::support::redis_servers::{
     groups::{Cluster, SentinelGroup},
     load::Load,
-    sessions::keys,
+    sessions::{HOUR, key, keys},
 };
 
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(2_000);
@@ -66,6 +67,28 @@ async fn the_master_that_sentinel_elects_is_used_when_the_old_one_hangs() {
     load.wait_for_recovery(ELECTION_TIME).await;
     let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.hindered > 0, "{sum:?}");
+}
+
+/// A timeout above the store ends each operation before the command timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_that_sentinel_elects_is_used_even_if_every_caller_cancels() {
+    let group = SentinelGroup::start();
+    let (store, key) = (store(&group.url(), 0).await, key());
+    let wait_for_write = async || {
+        let start = Instant::now();
+        loop {
+            let write = WriteRequest::new(&key, "data", HOUR, Expected::Any);
+            let written = timeout(Duration::from_millis(120), store.write(write)).await;
+            if matches!(written, Ok(Ok(WriteOutcome::Done(_)))) {
+                return;
+            }
+            assert!(start.elapsed() < 2 * ELECTION_TIME, "{written:?}");
+        }
+    };
+    wait_for_write().await;
+    group.master.freeze();
+    wait_for_write().await;
+    assert!(group.replicas.iter().any(|one| one.is_master()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -248,14 +248,14 @@ async fn an_operation_on_a_server_that_does_not_reply_fails_in_time() {
         "{error}"
     );
     assert!(
-        start.elapsed() < Duration::from_millis(3_500),
+        start.elapsed() < Duration::from_secs(10),
         "{:?}",
         start.elapsed()
     );
     setup.proxy.set(Network::Normal);
     while setup.store.touch(&key, HOUR).await.is_err() {
         assert!(
-            start.elapsed() < Duration::from_secs(10),
+            start.elapsed() < Duration::from_secs(30),
             "it recovers by itself"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -21,11 +21,13 @@ mod lost_replies;
 mod max_age;
 #[cfg(all(feature = "file", unix))]
 mod migrating;
+mod outage_detection;
 mod outages;
 #[cfg(feature = "testing")]
 mod permissions;
 mod processes;
 mod rejections;
+mod replicas;
 mod settings;
 mod startup;
 mod tags;

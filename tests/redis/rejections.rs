@@ -1,10 +1,6 @@
 //! Commands that the server rejects, and URLs that the store rejects.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper_session::store::{
@@ -20,7 +16,7 @@ use crate::support::redis_servers::{
 
 fn rejection(error: &StoreError) -> &ServerRejection {
     match cause(error) {
-        RedisError::Rejected(rejection) => rejection,
+        RedisError::Rejected(rejection) | RedisError::RejectedByNode { rejection, .. } => rejection,
         other => panic!("not rejected: {other}"),
     }
 }
@@ -114,9 +110,9 @@ async fn a_wrong_password_is_reported_soon_and_not_shown() {
         let url = format!("redis://{user}s3cret@127.0.0.1:{}", server.port);
         let builder = RedisStore::builder(&url);
         assert!(!format!("{builder:?}").contains("s3cret"));
-        let start = Instant::now();
-        let error = builder.connect().await.unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(3), "soon");
+        let (start, limit) = (Instant::now(), Duration::from_secs(60));
+        let error = builder.startup_timeout(limit).connect().await.unwrap_err();
+        assert!(start.elapsed() < limit / 2, "soon");
         let text = format!("{error:?}");
         assert!(
             text.contains(&format!(
@@ -213,6 +209,10 @@ fn invalid_urls_are_rejected_without_showing_a_password() {
         "redis://user:s3cret@127.0.0.1/999",
         "redis-sentinel://user:s3cret@127.0.0.1",
         "redis-cluster://user:s3cret@127.0.0.1?node=nowhere",
+        "redis-cluster://127.0.0.1:1?node=user:s3cret@127.0.0.1:2",
+        "redis-cluster://127.0.0.1:1?node=s3cret@127.0.0.1:2",
+        "redis-cluster://127.0.0.1:1?no%64e=user%3As3cret%40127.0.0.1:2",
+        "redis-sentinel://127.0.0.1:1?sentinelServiceName=main&node=user:s3cret@127.0.0.1:2",
         "redis+unix:///tmp/socket?db=first",
         "redis://:p@s3cret#w/rd@host",
         "redis://:s3cret/word@host",
@@ -262,39 +262,4 @@ async fn megabytes_come_back_as_they_were() {
         .await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))));
     assert_eq!(record(&store, &key).await.data, data);
-}
-
-/// The write takes most of the operation timeout, and its wait for replicas the rest.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wait_for_replicas_ends_within_the_operation_timeout() {
-    let server = Server::start();
-    let timeout = Duration::from_secs(4);
-    let store = RedisStore::builder(&server.url())
-        .command_timeout(timeout)
-        .operation_timeout(timeout)
-        .wait_for_replicas(1)
-        .build()
-        .unwrap();
-    store.read(&key(), None).await.unwrap();
-    let mut monitor = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    monitor.set_read_timeout(Some(timeout)).unwrap();
-    monitor.write_all(b"MONITOR\r\n").unwrap();
-    let mut lines = BufReader::new(monitor).lines().map(Result::unwrap);
-    assert_eq!(lines.next().unwrap(), "+OK");
-    server.freeze();
-    let thaw = async {
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
-        server.thaw();
-    };
-    let write = WriteRequest::new(&key(), "frozen", HOUR, Expected::Absent);
-    let (written, ()) = tokio::join!(store.write(write), thaw);
-    let error = written.unwrap_err();
-    assert!(
-        matches!(cause(&error), RedisError::Unreplicated { .. }),
-        "{error}"
-    );
-    let wait = lines.find(|line| line.contains("\"WAIT\"")).unwrap();
-    let millis = wait.rsplit('"').nth(1).unwrap();
-    // Half of the time that is left.
-    assert!(millis.parse::<u64>().unwrap() <= 750, "{wait}");
 }

@@ -1,12 +1,23 @@
 //! The settings of the Redis store in a configuration, and two applications with the same settings.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use hyper_session::{SessionConfig, Sessions, config::ConfigError};
+use hyper_session::{
+    SessionConfig, Sessions,
+    config::ConfigError,
+    store::{
+        Expected, Store, WriteRequest,
+        redis::{CachedRedisStore, RedisStore},
+    },
+};
 
 use crate::support::{
     Browser, EventLog, KEY,
-    redis_servers::{Server, wait_until},
+    redis_servers::{
+        Server,
+        sessions::{HOUR, create_session, record},
+        wait_until,
+    },
 };
 
 const SECOND_KEY: &str = "the second key of these tests, with enough characters";
@@ -18,24 +29,14 @@ fn build(toml: &str) -> Result<Sessions, ConfigError> {
 }
 
 #[tokio::test]
-async fn the_pool_the_timeouts_and_the_near_cache_are_set_in_the_configuration() {
+async fn the_pool_and_the_near_cache_are_set_in_the_configuration() {
     let server = Server::start();
     let sessions = build(&format!(
         "store = 'redis'
          [stores.redis]
          url = '{}'
          pool_size = 3
-         connect_timeout = '1s'
-         command_timeout = '500ms'
-         operation_timeout = '2s'
-         outage_timeout = '100ms'
-         startup_timeout = '5s'
-         max_in_flight = 100
-         wait_for_replicas = 0
-         [stores.redis.near_cache]
-         max_records = 100
-         max_bytes = 1_000_000
-         max_age = '5s'",
+          [stores.redis.near_cache]",
         server.url()
     ))
     .unwrap();
@@ -58,6 +59,50 @@ async fn the_pool_the_timeouts_and_the_near_cache_are_set_in_the_configuration()
     .unwrap();
 }
 
+/// All settings differ from their defaults.
+#[test]
+fn each_setting_of_the_configuration_reaches_the_store() {
+    let config = "store = 'redis'
+        [stores.redis]
+        url = 'redis://127.0.0.1:1'
+        prefix = 'shop:'
+        pool_size = 3
+        connect_timeout = '1s'
+        command_timeout = '500ms'
+        operation_timeout = '4s'
+        outage_timeout = '100ms'
+        startup_timeout = '5s'
+        max_in_flight = 101
+        wait_for_replicas = 2
+        ";
+    let settings = [
+        "prefix: \"shop:\"",
+        "pool_size: 3",
+        "connect_timeout: 1s",
+        "command_timeout: 500ms",
+        "operation_timeout: 4s",
+        "outage_timeout: 100ms",
+        "startup_timeout: 5s",
+        "max_in_flight: 101",
+        "replicas: 2",
+    ];
+    let sessions = build(config).unwrap();
+    let store = format!("{:?}", sessions.store::<RedisStore>().unwrap());
+    let cache = "[stores.redis.near_cache]
+        max_records = 102
+        max_bytes = 1_000_000
+        max_age = '6s'";
+    let sessions = build(&format!("{config}{cache}")).unwrap();
+    let cached = format!("{:?}", sessions.store::<CachedRedisStore>().unwrap());
+    for setting in settings {
+        assert!(store.contains(setting), "{setting}: {store}");
+        assert!(cached.contains(setting), "{setting}: {cached}");
+    }
+    for setting in ["entries: 102", "bytes: 1000000", "max_age: 6s"] {
+        assert!(cached.contains(setting), "{setting}: {cached}");
+    }
+}
+
 #[test]
 fn a_setting_out_of_range_is_named() {
     for (line, setting) in [
@@ -77,6 +122,39 @@ fn a_setting_out_of_range_is_named() {
         assert_eq!(error.setting(), setting, "{error}");
         assert!(error.to_string().contains("choose"), "{error}");
     }
+}
+
+/// The longest time means that there is no limit.
+#[tokio::test]
+async fn times_without_a_limit_are_accepted() {
+    let server = Server::start();
+    let store = RedisStore::builder(&server.url())
+        .connect_timeout(Duration::MAX)
+        .command_timeout(Duration::MAX)
+        .operation_timeout(Duration::MAX)
+        .outage_timeout(Duration::MAX)
+        .startup_timeout(Duration::MAX)
+        .tombstone_ttl(Duration::MAX)
+        .with_near_cache()
+        .max_age(Duration::MAX)
+        .connect()
+        .await
+        .unwrap();
+    let key = create_session(&store, HOUR).await;
+    while store.cache_stats().hits == 0 {
+        assert_eq!(&*record(&store, &key).await.data, b"data");
+    }
+    server.send(&["CONFIG", "SET", "maxmemory", "1"]);
+    let write = || WriteRequest::new(&key, "more", HOUR, Expected::Any);
+    store.write(write()).await.unwrap_err();
+    assert_eq!(store.store().stats().unavailable_servers, 1);
+    server.send(&["CONFIG", "SET", "maxmemory", "0"]);
+    let start = Instant::now();
+    while store.store().stats().unavailable_servers > 0 {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    store.destroy(&key).await.unwrap();
 }
 
 /// Starts a service with these keys, and returns its events.

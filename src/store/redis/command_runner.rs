@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::{
-    RedisError, RedisStats, TransientError,
+    RedisError, RedisStats, ServerRejection, TransientError,
     client::{Answer, AttemptError, Client, Node, RedisCommand, Reply, TrackingId},
     key_names::KeyNames,
-    outage::{Access, OutageCause, OutageReporter},
+    outage::{Access, OutageCause, OutageReporter, OutageTracker},
     settings::Settings,
     version_gen::VersionGenerator,
 };
@@ -35,7 +35,7 @@ pub(super) struct CommandRunner {
 /// The decision if a command is sent again when the server may have executed it already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idempotency {
-    /// A second execution has no effect, or is detected.
+    /// A second execution is detected or leaves the same record. It may renew the expiry.
     Idempotent,
     /// A second execution could overwrite changes that others made in between.
     NotIdempotent,
@@ -63,6 +63,8 @@ pub(super) struct CommandOutcome {
     /// The node that replied, and the index of its connection.
     node: Arc<Node>,
     connection: usize,
+    /// The number of openings of that connection; see [`Answer`].
+    opening: u64,
 }
 
 /// The time that an operation may take.
@@ -106,6 +108,17 @@ impl Drop for AttemptGuard<'_> {
     }
 }
 
+/// A guard that records an operation whose caller stops waiting for a node.
+struct CancelGuard<'o>(Option<&'o OutageTracker>);
+
+impl Drop for CancelGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(outage) = self.0 {
+            outage.record_unanswered();
+        }
+    }
+}
+
 /// A guard that counts one operation as in flight until it is dropped.
 struct InFlightGuard<'r>(&'r AtomicUsize);
 
@@ -135,7 +148,7 @@ impl CommandRunner {
 
     /// Returns the deadline of an operation that starts now.
     pub(super) fn deadline(&self) -> Instant {
-        deadline_after(self.settings.operation_timeout)
+        Instant::now() + self.settings.operation_timeout
     }
 
     /// Runs the command that `command` makes until the operation's deadline. `command` is called once
@@ -146,14 +159,30 @@ impl CommandRunner {
         idempotency: Idempotency,
         command: impl Fn() -> RedisCommand,
     ) -> Result<CommandOutcome, RedisError> {
+        self.execute(command, idempotency, self.time_limit(deadline), None)
+            .await
+    }
+
+    /// Runs an idempotent command on one node until the operation's deadline and returns its reply.
+    pub(super) async fn query_at(
+        &self,
+        node: &Arc<Node>,
+        deadline: Instant,
+        command: impl Fn() -> RedisCommand,
+    ) -> Result<Reply, RedisError> {
+        let (limit, idempotency) = (self.time_limit(deadline), Idempotency::Idempotent);
+        let outcome = self.execute(command, idempotency, limit, Some(node)).await;
+        outcome.map(|outcome| outcome.reply)
+    }
+
+    fn time_limit(&self, deadline: Instant) -> TimeLimit {
         let timeout = self.settings.operation_timeout;
         let saved = timeout.saturating_sub(self.settings.outage_timeout);
-        let limit = TimeLimit {
+        TimeLimit {
             timeout,
             deadline,
             outage_deadline: deadline.checked_sub(saved).unwrap_or(deadline),
-        };
-        self.execute(command, idempotency, limit).await
+        }
     }
 
     /// Runs an idempotent command as an operation of its own and returns its reply.
@@ -176,10 +205,11 @@ impl CommandRunner {
 
     pub(super) fn stats(&self) -> RedisStats {
         let nodes = self.client.known_nodes();
-        let is_unavailable = |node: &&Arc<Node>| node.outage().blocks(Access::Write);
+        let trackers = nodes.iter().map(|node| &**node.outage());
+        let trackers = trackers.chain(self.client.unserved());
         RedisStats {
             connections: nodes.iter().map(|node| node.open_connections()).sum(),
-            unavailable_servers: nodes.iter().filter(is_unavailable).count(),
+            unavailable_servers: trackers.filter(|outage| outage.is_out()).count(),
             in_flight: self.in_flight.load(Relaxed),
             retries: self.retries.load(Relaxed),
             outages: self.outages.count(),
@@ -189,8 +219,10 @@ impl CommandRunner {
 
     /// Returns `false` during an outage of the server of `key`.
     pub(super) fn is_available(&self, key: &StoreKey) -> bool {
-        let node = self.client.node(&self.names.session(key));
-        node.is_none_or(|node| !node.outage().blocks(Access::Touch))
+        match self.client.node(&self.names.session(key)) {
+            Ok(node) => !node.outage().blocks(Access::Touch),
+            Err(outage) => !outage.blocks(Access::Touch),
+        }
     }
 
     /// Waits until the configured number of replicas has the write of `outcome`, at most until the
@@ -212,18 +244,17 @@ impl CommandRunner {
     ) -> Result<(), RedisError> {
         let remaining = outcome.deadline.saturating_duration_since(Instant::now());
         let time_limit = self.settings.attempt_timeout().min(remaining);
-        let millis = (time_limit / 2).as_millis().max(1);
-        let command = RedisCommand::wait(required, millis);
-        let deadline = deadline_after(time_limit);
-        let attempt = outcome
+        let now = Instant::now();
+        let (until, deadline) = (now + time_limit / 2, now + time_limit);
+        let confirmation = outcome
             .node
-            .attempt(outcome.connection, command, deadline, 0)
-            .await;
-        let confirmed = match attempt.map(|answer| answer.reply) {
-            Ok(Reply::Integer(confirmed)) => confirmed,
-            Ok(_) => return Err(RedisError::UnexpectedReply),
-            Err(AttemptError::Final(error)) => return Err(error),
-            Err(_) => 0,
+            .confirm(outcome.connection, outcome.opening, until);
+        let confirmed = match timeout_at(deadline.into(), confirmation).await {
+            Ok(Ok(confirmed)) => confirmed,
+            // The server has become a replica meanwhile: `ERR WAIT cannot be used` or `UNBLOCKED`.
+            Ok(Err(AttemptError::Final(RedisError::Rejected(ServerRejection::Other(_))))) => 0,
+            Ok(Err(AttemptError::Final(error))) => return Err(error),
+            Ok(Err(_)) | Err(_) => 0,
         };
         match confirmed >= i64::from(required) {
             true => Ok(()),
@@ -240,13 +271,14 @@ impl CommandRunner {
         timeout: Duration,
         command: impl Fn() -> RedisCommand,
     ) -> Result<Reply, RedisError> {
-        let deadline = deadline_after(timeout);
+        let deadline = Instant::now() + timeout;
         let limit = TimeLimit {
             timeout,
             deadline,
             outage_deadline: deadline,
         };
-        let outcome = self.execute(command, Idempotency::Idempotent, limit).await;
+        let idempotency = Idempotency::Idempotent;
+        let outcome = self.execute(command, idempotency, limit, None).await;
         outcome.map(|outcome| outcome.reply).map_err(|error| {
             // The server may not run yet. When its outage was noticed says nothing then.
             let RedisError::Outage {
@@ -272,10 +304,11 @@ impl CommandRunner {
         command: impl Fn() -> RedisCommand,
         idempotency: Idempotency,
         limit: TimeLimit,
+        node: Option<&Arc<Node>>,
     ) -> Result<CommandOutcome, RedisError> {
         self.client.start()?;
         let _guard = self.begin_operation()?;
-        self.retry(command, idempotency, limit).await
+        self.retry(command, idempotency, (limit, node)).await
     }
 
     fn begin_operation(&self) -> Result<InFlightGuard<'_>, RedisError> {
@@ -287,17 +320,18 @@ impl CommandRunner {
         }
     }
 
+    /// Attempts a command until it succeeds. `node` is the node to use, instead of that of the command's key.
     async fn retry(
         &self,
         command: impl Fn() -> RedisCommand,
         idempotency: Idempotency,
-        limit: TimeLimit,
+        (limit, node): (TimeLimit, Option<&Arc<Node>>),
     ) -> Result<CommandOutcome, RedisError> {
-        let (mut lost_reply, mut failed, mut first_failure) = (None, None, None);
+        let (mut lost_reply, mut failed, mut failed_at) = (None, None, Instant::now());
         for attempt in 0_u32.. {
             let command = command();
             let (key, access) = (command.key().clone(), command.access());
-            let node = self.client.node(&key).ok_or(RedisError::SlotNotServed)?;
+            let node = self.node(node, &key, access, limit).await?;
             let mut guard = AttemptGuard::new(&node);
             let attempted = self.attempt(&node, command, limit, &mut failed).await;
             guard.is_done = true;
@@ -312,18 +346,15 @@ impl CommandRunner {
                         deadline: limit.deadline,
                         node,
                         connection,
+                        opening: answer.opening,
                     });
                 }
-                Err(AttemptError::Final(error)) => {
-                    return Err(record_rejection(&node, access, error));
-                }
-                Err(AttemptError::Moved(address)) => {
-                    self.client.redirect(&key, &node, &address);
-                    (TransientError::Redirected, false)
-                }
-                Err(AttemptError::Transient { error, sent }) => (error, sent),
+                Err(error) => self.check_transient(&node, (&key, access), error)?,
             };
-            let first_failure = *first_failure.get_or_insert_with(Instant::now);
+            // Replies to earlier commands may have arrived during the first attempt.
+            if attempt < 2 {
+                failed_at = Instant::now();
+            }
             if sent {
                 lost_reply = Some(error);
             }
@@ -334,12 +365,91 @@ impl CommandRunner {
             let pause = self.backoff(attempt);
             let is_over = limit.deadline.saturating_duration_since(Instant::now()) <= pause;
             if is_over || access == Access::ReadAndTouch && error == TransientError::ReadOnly {
-                return Err(failure(&node, access, (error, first_failure), limit));
+                return Err(failure(&node, access, (error, failed_at), limit));
             }
             self.retries.fetch_add(1, Relaxed);
             guard.is_done = false;
             sleep(pause).await;
             guard.is_done = true;
+        }
+        Err(RedisError::UnexpectedReply)
+    }
+
+    /// Returns the transient error of an attempt. The flag is set if the server may have executed the command.
+    ///
+    /// # Errors
+    /// If a retry would fail the same way.
+    fn check_transient(
+        &self,
+        node: &Node,
+        (key, access): (&[u8], Access),
+        error: AttemptError,
+    ) -> Result<(TransientError, bool), RedisError> {
+        match error {
+            AttemptError::Final(error) => Err(record_rejection(node, access, error)),
+            AttemptError::Moved(address) => {
+                self.client.redirect(key, node, &address)?;
+                Ok((TransientError::Redirected, false))
+            }
+            AttemptError::Transient { error, sent } => {
+                if error == TransientError::ClusterDown {
+                    // Another node may have the slot now.
+                    self.client.refresh_nodes();
+                }
+                Ok((error, sent))
+            }
+        }
+    }
+
+    /// Returns `fixed`, or the node of a key, if necessary after a wait.
+    async fn node(
+        &self,
+        fixed: Option<&Arc<Node>>,
+        key: &[u8],
+        access: Access,
+        limit: TimeLimit,
+    ) -> Result<Arc<Node>, RedisError> {
+        if let Some(node) = fixed {
+            return Ok(Arc::clone(node));
+        }
+        match self.client.node(key) {
+            Ok(node) => Ok(node),
+            Err(_) => Box::pin(self.wait_for_node(key, access, limit)).await,
+        }
+    }
+
+    /// Waits until a node has the slot of a key. During a known outage of such slots, waits for the outage
+    /// timeout at most.
+    async fn wait_for_node(
+        &self,
+        key: &[u8],
+        access: Access,
+        limit: TimeLimit,
+    ) -> Result<Arc<Node>, RedisError> {
+        let started = Instant::now();
+        for attempt in 0_u32.. {
+            let outage = match self.client.node(key) {
+                Ok(node) => return Ok(node),
+                Err(outage) => outage,
+            };
+            outage.suspect(started, OutageCause::NO_NODE);
+            let deadline = match outage.blocks(access) {
+                true => outage.wait_deadline(access, limit.outage_deadline),
+                false => limit.deadline,
+            };
+            let pause = self.backoff(attempt);
+            if deadline.saturating_duration_since(Instant::now()) <= pause {
+                let error = outage.record_failure(access, Instant::now());
+                return Err(error.unwrap_or_else(|| RedisError::TimedOut {
+                    server: Arc::clone(outage.server()),
+                    after: limit.timeout,
+                    last: TransientError::ClusterDown,
+                    problem: None,
+                }));
+            }
+            let mut guard = CancelGuard(Some(outage));
+            sleep(pause).await;
+            guard.0 = None;
         }
         Err(RedisError::UnexpectedReply)
     }
@@ -359,7 +469,7 @@ impl CommandRunner {
             let waited = outage.wait(access, until).await;
             waited.map_err(AttemptError::Final)?;
         }
-        let connection = node.next_connection(*failed);
+        let connection = node.next_connection(access, *failed);
         *failed = Some(connection);
         let in_flight = self.in_flight.load(Relaxed);
         node.attempt(connection, command, limit.deadline, in_flight)
@@ -376,13 +486,6 @@ impl CommandRunner {
     }
 }
 
-/// Returns the instant at which `time` will have passed, at most about 34 years from now, which
-/// every clock can represent.
-fn deadline_after(time: Duration) -> Instant {
-    const MAX: Duration = Duration::from_secs(1 << 30);
-    Instant::now() + time.min(MAX)
-}
-
 /// Records that the server rejected an operation. A rejection of all writes is an outage.
 fn record_rejection(node: &Node, access: Access, error: RedisError) -> RedisError {
     if let RedisError::Rejected(rejection) = &error
@@ -394,18 +497,18 @@ fn record_rejection(node: &Node, access: Access, error: RedisError) -> RedisErro
 }
 
 /// Returns the error of an operation that has no time for another attempt, and records it. `last` is the
-/// failure of the last attempt, `first_failure` the time at which the first attempt failed.
+/// failure of the last attempt, `failed_at` the time at which the second attempt failed, or the only one.
 fn failure(
     node: &Node,
     access: Access,
-    (last, first_failure): (TransientError, Instant),
+    (last, failed_at): (TransientError, Instant),
     limit: TimeLimit,
 ) -> RedisError {
     let is_usable = access == Access::ReadAndTouch && last == TransientError::ReadOnly;
     let outage = match is_usable {
         // The caller reads without a touch.
         true => None,
-        false => node.outage().record_failure(access, first_failure),
+        false => node.outage().record_failure(access, failed_at),
     };
     match outage {
         Some(error @ RedisError::Outage { .. }) => error,

@@ -21,8 +21,8 @@ pub enum RedisError {
     NoRuntime,
     /// The server cannot be used with this URL, user or password. A retry would fail the same way.
     ///
-    /// Only a server that has not accepted the store before gives this error. If a server stops accepting
-    /// the store later, that is an outage.
+    /// Only a server that has not accepted the store before gives this error, or one that has become a node of a
+    /// cluster. If a server stops accepting the store later, that is an outage.
     #[error("cannot connect to Redis at {server}: {problem}")]
     Connect {
         /// The host and port of the server, or the path of its socket.
@@ -32,9 +32,9 @@ pub enum RedisError {
     },
     /// No reply arrived within the operation timeout. The operation may or may not have been applied.
     #[error(
-        "no reply from Redis at {server} within {after:?} (last attempt: {}); \
-         check that the server is reachable, or raise the timeout",
-        describe(*last, problem.as_ref())
+        "no reply from Redis at {server} within {after:?} (last attempt: {}); {}, or raise the timeout",
+        describe(*last, problem.as_ref()),
+        last.remedy()
     )]
     TimedOut {
         /// The host and port of the server, or the path of its socket.
@@ -49,13 +49,15 @@ pub enum RedisError {
     /// The operation failed during an outage of the server: it waited for the outage timeout, or it was
     /// one of the operations that began the outage. It may or may not have been applied.
     #[error(
-        "Redis at {server} does not answer{} since {} ms ({}); check that the server is reachable",
+        "Redis at {server} does not answer{} since {} ms ({}); {}",
         scope.clause(),
         lasted.as_millis(),
-        describe(*last, problem.as_ref())
+        describe(*last, problem.as_ref()),
+        last.remedy()
     )]
     Outage {
-        /// The host and port of the server, or the path of its socket.
+        /// The host and port of the server, or the path of its socket. The hosts in the URL for slots of a
+        /// cluster that have no node.
         server: Arc<str>,
         /// The commands that the server does not answer.
         scope: OutageScope,
@@ -66,9 +68,6 @@ pub enum RedisError {
         /// The reason why there is no connection, if it is known.
         problem: Option<ConnectProblem>,
     },
-    /// The cluster has no master for the key.
-    #[error("no node of the Redis cluster has the slot of the key; assign all slots to nodes")]
-    SlotNotServed,
     /// The reply to a write was lost, and a retry is not safe or found a changed record. The write
     /// may or may not have been applied.
     #[error(
@@ -90,10 +89,10 @@ pub enum RedisError {
     /// The server rejected the command, and a retry would not help.
     #[error("Redis rejected the command: {0}")]
     Rejected(ServerRejection),
-    /// A node of a cluster rejected a command of the check at the start.
+    /// A server rejected a command of the check at the start.
     #[error("Redis at {server} rejected the command: {rejection}")]
     RejectedByNode {
-        /// The host and port of the node.
+        /// The host and port of the server, or the path of its socket.
         server: Arc<str>,
         /// The reason.
         rejection: ServerRejection,
@@ -110,7 +109,8 @@ pub enum RedisError {
     /// The record under the session's key does not match its checksum, or belongs to another key.
     #[error("session record in Redis is damaged: {0}; destroy the session")]
     DamagedRecord(&'static str),
-    /// The write is on the master, but too few replicas confirmed it in time.
+    /// The master has acknowledged the write, but too few replicas confirmed it in time. If the connection was
+    /// lost meanwhile, a new master may not have the write.
     #[error(
         "{confirmed} of {required} Redis replicas confirmed the write in time; \
          a failover may lose it"
@@ -132,13 +132,19 @@ impl RedisError {
         matches!(self, Self::ForeignValue | Self::DamagedRecord(_))
     }
 
-    /// Returns how long the outage has lasted that this error is part of.
+    /// Returns how long the outage has lasted that this error is part of. Zero if that is unknown, because the
+    /// server has just rejected the write.
     ///
     /// An `UnknownOutcome` is part of no outage. The server may be available again, and the error
     /// concerns one particular write.
     pub(super) const fn outage_age(&self) -> Option<Duration> {
         match self {
             Self::Outage { lasted, .. } => Some(*lasted),
+            Self::Rejected(rejection) | Self::RejectedByNode { rejection, .. }
+                if rejection.rejects_writes() =>
+            {
+                Some(Duration::ZERO)
+            }
             _ => None,
         }
     }
@@ -209,6 +215,17 @@ pub enum ConnectProblem {
     /// The server rejected the user or password. Holds the server's text.
     #[error("server rejected the user or password ({0}); check the URL and the server's ACL")]
     Denied(Box<str>),
+    /// The server is a node of a cluster, and the URL is that of one server.
+    #[error("server is a node of a cluster; write the scheme `redis-cluster://`")]
+    ClusterNode,
+    /// The server is not part of a cluster, and the URL is that of a cluster.
+    #[error("server is not part of a cluster; write the scheme `redis://`")]
+    NoCluster,
+    /// The server does not run `GET`. A Sentinel does not, for example.
+    #[error(
+        "server does not run `GET`, like a Sentinel; write the scheme `redis-sentinel://`, or check the port"
+    )]
+    NoGet,
     /// The server rejected the new connection. Holds the server's text.
     #[error("server rejected the connection ({0}); check the URL and the server's settings")]
     Rejected(Box<str>),
@@ -233,7 +250,7 @@ pub enum TransientError {
     /// The server is a replica (`READONLY`). A failover is in progress.
     #[error("server is a read-only replica")]
     ReadOnly,
-    /// The cluster has no master for the key (`CLUSTERDOWN`).
+    /// The cluster has no master for the key, because it is down (`CLUSTERDOWN`) or its slot has no node.
     #[error("cluster cannot serve the key")]
     ClusterDown,
     /// The cluster has moved the key (`MOVED`), or is moving it (`ASK`, `TRYAGAIN`).
@@ -245,6 +262,23 @@ pub enum TransientError {
     /// A script blocks the server (`BUSY`).
     #[error("server is busy with a script")]
     Busy,
+}
+
+impl TransientError {
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::ClusterDown => "check that each slot of the cluster has a node",
+            _ => "check that the server is reachable",
+        }
+    }
+
+    /// Returns `true` if the failure is not an answer of the server.
+    pub(super) const fn is_silence(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionLost | Self::Disconnected | Self::Timeout
+        )
+    }
 }
 
 /// The reason why the server rejected a command.

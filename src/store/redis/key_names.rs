@@ -69,6 +69,13 @@ impl KeyNames {
         Some(StoreKey::from_bytes(key))
     }
 
+    /// Returns `true` if the prefix has a hash tag, such as `{shop}`. All names are in one slot of a cluster then.
+    pub(super) fn has_hash_tag(&self) -> bool {
+        let mut parts = self.prefix.splitn(2, |byte| *byte == b'{').skip(1);
+        let end = |rest: &[u8]| rest.iter().position(|byte| *byte == b'}');
+        parts.next().and_then(end).is_some_and(|len| len > 0)
+    }
+
     /// Returns the name of a key for tests of the server: the prefix, `test:` and a number.
     pub(super) fn test(&self, number: u32) -> Bytes {
         let number = number.to_string();

@@ -25,8 +25,8 @@ mod version_gen;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-pub(crate) use self::application::Application;
 use self::command_runner::CommandRunner;
+pub(crate) use self::{application::Application, client::SCHEMES};
 pub use self::{
     builder::RedisStoreBuilder,
     error::{ConnectProblem, OutageScope, RedisError, ServerRejection, TransientError},
@@ -111,18 +111,24 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 ///   cluster that is down (`CLUSTERDOWN`). A server that no longer accepts the user or password is not
 ///   connected.
 /// - **Writes** are out if the server is a replica (`READONLY`), or rejects them with `OOM`, `MISCONF` or
-///   `NOREPLICAS`. Reads are answered; a read that would also touch leaves out the touch.
+///   `NOREPLICAS`. With [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas), writes are also out if
+///   none of their connections is open. Reads are answered; a read that would also touch leaves out the touch.
 /// - **A known outage costs little.** A touch fails at once, and renewals are skipped. Other operations
-///   wait for the [outage timeout](RedisStoreBuilder::outage_timeout) at most. Writes that are rejected
-///   with `OOM`, `MISCONF` or `NOREPLICAS` are sent, because the server answers at once and accepts some.
+///   wait for the [outage timeout](RedisStoreBuilder::outage_timeout) at most. If the server rejects writes
+///   with `OOM`, `MISCONF` or `NOREPLICAS`, touches, renewals and writes are sent, because the server answers
+///   at once and may accept some.
 /// - **An outage ends** when the server accepts a write, or rejects one for a reason that is no outage,
-///   such as a missing permission. Until then, one task for each server tests it: it sets a
+///   such as a missing permission. During an outage, one task for each server tests the server: it sets a
 ///   key `test:…` under the prefix that expires after a millisecond. Reads that succeed do not end an
-///   outage. If a cluster replaces the server, its outage ends too.
+///   outage. A redirection to another node of a cluster does not end one either, unless the node has no key of
+///   the store. If a cluster replaces the server, the outage of that server ends too.
+/// - **Slots of a cluster that no node has** are one outage together. That outage ends when each slot has a
+///   node.
 /// - The connection queues nothing while it is down. Operations wait individually, at most
 ///   `max_in_flight` of them.
 /// - Lost connections are reopened with exponential backoff and jitter, without a limit on attempts.
-///   The store follows failovers by Sentinel and in a cluster.
+///   The store follows failovers by Sentinel and in a cluster. A Sentinel that is suspended while its machine
+///   accepts connections can prevent that until it resumes or is stopped.
 /// - [`on_outage`](RedisStoreBuilder::on_outage) is called once when an outage starts and once when
 ///   it ends. If a configuration opens the store, its listeners receive the same reports. With the
 ///   feature `tracing`, both are logged as warnings with the target `hyper_session`.
@@ -327,6 +333,7 @@ impl Store for RedisStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             tombstones: self.0.settings.tombstone_ttl.as_millis() > 0,
+            tombstone_ttl: Some(self.0.settings.tombstone_ttl),
             persistent: true,
             shared: true,
             operation_timeout: Some(self.0.settings.operation_timeout),
@@ -351,7 +358,8 @@ impl Store for RedisStore {
         })
     }
 
-    /// Returns `false` during an outage of the key's server.
+    /// Returns `false` during an outage of the key's server, except one in which the server rejects writes with
+    /// `OOM`, `MISCONF` or `NOREPLICAS`.
     fn is_available(&self, key: &StoreKey) -> bool {
         self.0.is_available(key)
     }

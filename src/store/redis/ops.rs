@@ -165,7 +165,11 @@ impl CommandRunner {
     }
 
     pub(super) async fn destroy(&self, key: &StoreKey) -> Result<(), RedisError> {
-        let ttl = millis(self.settings.tombstone_ttl);
+        let mut ttl = millis(self.settings.tombstone_ttl);
+        if self.settings.replicas > 0 && ttl == "0" {
+            // A retried `DEL` writes nothing, and `WAIT` needs a write on its connection.
+            ttl = Bytes::from_static(b"1");
+        }
         let tombstone = || Bytes::from_static(record::TOMBSTONE);
         let command = || match (self.names.session(key), &*ttl) {
             (name, b"0") => RedisCommand::new("DEL", name, []),

@@ -6,12 +6,18 @@
 //!  └────────────────────────────────────┴──────────────── an accepted write ◄────────────────────────────┘
 //! ```
 //!
+//! A write that the server rejects for a reason that is no outage, such as a missing permission, ends an outage
+//! like an accepted one. A redirection to another node of a cluster does not, unless the node has no key of the
+//! store.
+//!
 //! [`super::client`] sends the writes that test this, so an outage begins and ends even if no caller
 //! waits for its operation.
 
 use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, TryLockError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -29,25 +35,28 @@ use crate::sync::lock;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
-    /// A server does not answer, or rejects all writes.
+    /// A server does not answer, or rejects all writes. Or some slots of a cluster have no node.
     ///
     /// An outage starts as soon as an operation has failed after all its attempts, and at the latest
     /// when the server has answered nothing for the operation timeout.
     Started {
-        /// The host and port of the server, or the path of its socket.
+        /// The host and port of the server, or the path of its socket. The hosts in the URL for slots of a
+        /// cluster that have no node.
         server: Arc<str>,
         /// The commands that the server does not answer.
         scope: OutageScope,
         /// The cause, as text.
         reason: Box<str>,
     },
-    /// The server has accepted a write again.
+    /// The server has accepted a write again, or has rejected one for a reason that is no outage, such as a
+    /// missing permission. Or its cluster has replaced it.
     Ended {
         /// The host and port of the server, or the path of its socket.
         server: Arc<str>,
         /// The time since the first command that was not answered.
         lasted: Duration,
-        /// The number of operations that failed or were cancelled during the outage.
+        /// The number of operations that failed, were rejected or were cancelled during the outage. This includes
+        /// a destroy that the server rejected for lack of memory and that succeeded at its second attempt.
         failed: u64,
     },
 }
@@ -97,15 +106,20 @@ pub(super) enum Access {
 #[derive(Clone, Debug)]
 pub(super) enum OutageCause {
     Unanswered(TransientError, Option<ConnectProblem>),
+    /// The connections for writes do not work, and those for reads are open.
+    WritesUnanswered(TransientError, Option<ConnectProblem>),
     WritesRejected(ServerRejection),
 }
 
 impl OutageCause {
+    /// No node of a cluster has the slot of a key.
+    pub(super) const NO_NODE: Self = Self::Unanswered(TransientError::ClusterDown, None);
+
     const fn scope(&self) -> OutageScope {
         match self {
-            Self::Unanswered(TransientError::ReadOnly, _) | Self::WritesRejected(_) => {
-                OutageScope::Writes
-            }
+            Self::Unanswered(TransientError::ReadOnly, _)
+            | Self::WritesUnanswered(..)
+            | Self::WritesRejected(_) => OutageScope::Writes,
             Self::Unanswered(..) => OutageScope::All,
         }
     }
@@ -124,29 +138,45 @@ impl OutageCause {
     /// accepts some of them. So nothing is blocked.
     const fn state(&self) -> ServerState {
         match self {
-            Self::Unanswered(TransientError::ReadOnly, _) => ServerState::BlocksWrites,
+            Self::Unanswered(TransientError::ReadOnly, _) | Self::WritesUnanswered(..) => {
+                ServerState::BlocksWrites
+            }
             Self::Unanswered(..) => ServerState::BlocksAll,
             Self::WritesRejected(_) => ServerState::RejectsWrites,
         }
     }
 
+    /// Returns `true` if the failure is not an answer of the server.
+    pub(super) const fn is_silence(&self) -> bool {
+        match self {
+            Self::Unanswered(error, _) | Self::WritesUnanswered(error, _) => error.is_silence(),
+            Self::WritesRejected(_) => false,
+        }
+    }
+
     fn text(&self) -> Box<str> {
         match self {
-            Self::Unanswered(last, Some(problem)) => format!("{last}: {problem}").into(),
-            Self::Unanswered(last, None) => last.to_string().into(),
+            Self::Unanswered(last, Some(problem)) | Self::WritesUnanswered(last, Some(problem)) => {
+                format!("{last}: {problem}").into()
+            }
+            Self::Unanswered(last, None) | Self::WritesUnanswered(last, None) => {
+                last.to_string().into()
+            }
             Self::WritesRejected(rejection) => rejection.to_string().into(),
         }
     }
 
     fn error(&self, server: &Arc<str>, lasted: Duration) -> RedisError {
         match self {
-            Self::Unanswered(last, problem) => RedisError::Outage {
-                server: Arc::clone(server),
-                scope: self.scope(),
-                lasted,
-                last: *last,
-                problem: problem.clone(),
-            },
+            Self::Unanswered(last, problem) | Self::WritesUnanswered(last, problem) => {
+                RedisError::Outage {
+                    server: Arc::clone(server),
+                    scope: self.scope(),
+                    lasted,
+                    last: *last,
+                    problem: problem.clone(),
+                }
+            }
             Self::WritesRejected(rejection) => RedisError::Rejected(rejection.clone()),
         }
     }
@@ -193,6 +223,10 @@ pub(super) struct OutageTracker {
     /// A [`ServerState`]. Changed only under the lock of `current`.
     state: AtomicU8,
     current: Mutex<Option<CurrentOutage>>,
+    /// The reports that the receiver has not got yet. Added to under the lock of `current`, so in order.
+    reports: Mutex<VecDeque<Outage>>,
+    /// Locked by the caller that delivers reports.
+    delivery: Mutex<()>,
     /// Set once the server is no longer part of its cluster. Its outages are of no interest then.
     is_retired: AtomicBool,
     /// Notified when commands may be sent again that were blocked.
@@ -213,6 +247,8 @@ impl OutageTracker {
             operation_timeout,
             state: AtomicU8::new(ServerState::Up as u8),
             current: Mutex::default(),
+            reports: Mutex::default(),
+            delivery: Mutex::default(),
             is_retired: AtomicBool::new(false),
             unblocked: Notify::new(),
             suspected: Notify::new(),
@@ -239,6 +275,11 @@ impl OutageTracker {
         let state = self.state.load(Relaxed);
         state == ServerState::BlocksAll as u8
             || state == ServerState::BlocksWrites as u8 && access != Access::Read
+    }
+
+    /// Returns `true` during an outage, also if writes are still sent.
+    pub(super) fn is_out(&self) -> bool {
+        self.state.load(Relaxed) >= ServerState::RejectsWrites as u8
     }
 
     /// Waits until commands with this access may be sent again, at most until `deadline`.
@@ -315,23 +356,19 @@ impl OutageTracker {
         }
     }
 
-    /// Records that an operation failed after all its attempts, the first of which failed at
-    /// `first_failure`. Begins the outage if one is suspected since then. Returns the error of the outage,
-    /// or `None` if there is none: the server has answered others.
-    pub(super) fn record_failure(
-        &self,
-        access: Access,
-        first_failure: Instant,
-    ) -> Option<RedisError> {
+    /// Records that an operation failed after all its attempts. Begins the outage if one is suspected since
+    /// `failed_at`, an earlier failure of the operation. Returns the error of the outage, or `None` if there
+    /// is none: the server has answered others.
+    pub(super) fn record_failure(&self, access: Access, failed_at: Instant) -> Option<RedisError> {
         let mut current = lock(&self.current);
         let outage = current.as_mut()?;
-        if outage.failed.is_none() && outage.since > first_failure {
+        if outage.failed.is_none() && outage.since > failed_at {
             return None;
         }
-        let started = self.start_outage(outage);
+        self.start_outage(outage);
         let error = self.count_failure(outage, access);
         drop(current);
-        self.report(started);
+        self.deliver_reports();
         Some(error)
     }
 
@@ -349,6 +386,13 @@ impl OutageTracker {
     /// Returns `true` during an outage, and if one may have begun.
     pub(super) fn is_suspected(&self) -> bool {
         self.state.load(Relaxed) != ServerState::Up as u8
+    }
+
+    /// Returns `true` if a cluster may have replaced the server: it does not answer or is a replica, or that is
+    /// suspected.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        let state = self.state.load(Relaxed);
+        state != ServerState::Up as u8 && state != ServerState::RejectsWrites as u8
     }
 
     /// Ends the outage because the cluster has replaced the server.
@@ -388,16 +432,18 @@ impl OutageTracker {
             return false;
         };
         let Some(cause) = failure else {
-            let ended = outage.failed.map(|failed| Outage::Ended {
-                server: Arc::clone(&self.server),
-                lasted: outage.since.elapsed(),
-                failed,
-            });
+            if let Some(failed) = outage.failed {
+                lock(&self.reports).push_back(Outage::Ended {
+                    server: Arc::clone(&self.server),
+                    lasted: outage.since.elapsed(),
+                    failed,
+                });
+            }
             *current = None;
             self.set_state(ServerState::Up);
             drop(current);
             self.unblocked.notify_waiters();
-            self.report(ended);
+            self.deliver_reports();
             return false;
         };
         outage.silent_tests = match cause.scope() {
@@ -418,31 +464,43 @@ impl OutageTracker {
         } else if outage.since.elapsed() < self.operation_timeout {
             self.set_state(outage.cause.suspicion());
         } else {
-            let started = self.start_outage(outage);
+            self.start_outage(outage);
             drop(current);
-            self.report(started);
+            self.deliver_reports();
         }
         true
     }
 
-    /// Begins the outage, unless it has begun. Returns its report.
-    fn start_outage(&self, outage: &mut CurrentOutage) -> Option<Outage> {
+    /// Begins the outage, unless it has begun.
+    fn start_outage(&self, outage: &mut CurrentOutage) {
         if outage.failed.is_some() {
-            return None;
+            return;
         }
         outage.failed = Some(0);
         self.set_state(outage.cause.state());
         self.reporter.count.fetch_add(1, Relaxed);
-        Some(Outage::Started {
+        lock(&self.reports).push_back(Outage::Started {
             server: Arc::clone(&self.server),
             scope: outage.cause.scope(),
             reason: outage.cause.text(),
-        })
+        });
     }
 
-    fn report(&self, outage: Option<Outage>) {
-        if let Some(outage) = outage {
-            (self.reporter.report)(&outage);
+    /// Delivers the reports in order. If another caller delivers some now, it also delivers the new ones.
+    fn deliver_reports(&self) {
+        while !lock(&self.reports).is_empty() {
+            let _delivery = match self.delivery.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            loop {
+                let next = lock(&self.reports).pop_front();
+                let Some(outage) = next else { break };
+                // A panic of the receiver must not end the task that tests the server.
+                let report = AssertUnwindSafe(|| (self.reporter.report)(&outage));
+                let _panicked = catch_unwind(report);
+            }
         }
     }
 

@@ -2,15 +2,16 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
 use super::{
-    RedisError, ServerRejection,
+    ConnectProblem, RedisError, ServerRejection,
     client::{Node, RedisCommand, Reply},
     command_runner::CommandRunner,
+    key_names::KeyNames,
     log,
     scripts::CHECK_COMMANDS,
 };
@@ -24,22 +25,39 @@ use crate::{
 const LIFETIME: Duration = Duration::from_secs(10);
 
 /// Maximum number of random keys that are tried to find one of a node. If the node has one of the
-/// 16,384 slots of a cluster, all fail with a probability of 0.002.
+/// 16,384 slots of a cluster, all fail with a probability of 0.002. With a hash tag in the prefix, one is enough.
 const MAX_KEYS: u32 = 100_000;
+
+/// The number of keys with which the check looks for a redirection. A node with a third of the slots has all of
+/// them with a probability of 0.0002.
+const CHECKED_SLOTS: u32 = 8;
 
 impl CommandRunner {
     /// Waits until the server answers. Then checks on each master that the commands of the store work,
     /// and that no other application uses the prefix.
     pub(super) async fn ready(&self) -> Result<(), RedisError> {
+        let (timeout, started) = (self.settings.startup_timeout, Instant::now());
         let command = || RedisCommand::get(self.names.test(0));
-        self.run_at_startup(self.settings.startup_timeout, command)
-            .await?;
-        let masters = self.client.masters().await;
+        let answered = self.run_at_startup(timeout, command).await;
+        answered.map_err(|error| self.explain_first_error(error))?;
+        if self.client.unserved().is_none() {
+            self.check_slots().await?;
+        }
+        let masters = self.client.masters(started + timeout).await;
         let is_cluster = masters.len() > 1;
         for node in masters {
-            let checked = self.check_node(&node).await;
+            let Some(key) = self.key_of(&node) else {
+                continue;
+            };
+            if is_cluster {
+                // The nodes of a new cluster learn one after the other that it is complete.
+                let command = || RedisCommand::get(self.names.session(&key));
+                let timeout = timeout.saturating_sub(started.elapsed());
+                self.run_at_startup(timeout, command).await?;
+            }
+            let checked = self.check_node(&node, &key).await;
             checked.map_err(|error| match error {
-                RedisError::Rejected(rejection) if is_cluster => RedisError::RejectedByNode {
+                RedisError::Rejected(rejection) => RedisError::RejectedByNode {
                     server: Arc::clone(node.server()),
                     rejection,
                 },
@@ -49,34 +67,56 @@ impl CommandRunner {
         self.mark_application().await
     }
 
-    /// Checks that the commands of the store work on a node.
-    async fn check_node(&self, node: &Arc<Node>) -> Result<(), RedisError> {
-        let Some(key) = self.key_of(node) else {
-            return Ok(());
+    /// Names the server that rejected the first command.
+    fn explain_first_error(&self, error: RedisError) -> RedisError {
+        let (RedisError::Rejected(rejection), Ok(node)) =
+            (&error, self.client.node(&self.names.test(0)))
+        else {
+            return error;
         };
-        self.check_commands(&key).await?;
-        self.check_own_commands(&key).await?;
+        let server = Arc::clone(node.server());
+        match rejection {
+            ServerRejection::Other(_) => RedisError::Connect {
+                server,
+                problem: ConnectProblem::NoGet,
+            },
+            rejection => RedisError::RejectedByNode {
+                server,
+                rejection: rejection.clone(),
+            },
+        }
+    }
+
+    /// Checks that the commands of the store work on the node of `key`.
+    async fn check_node(&self, node: &Arc<Node>, key: &StoreKey) -> Result<(), RedisError> {
+        self.check_commands(key).await?;
+        self.check_own_commands(node, key).await?;
         // No session has such a tag, since the id is new.
         let tags = (0..MAX_KEYS).filter_map(|number| Tag::new(format!("test:{key}:{number}")).ok());
         let mut tags = tags.filter(|tag| self.is_in(node, &self.names.tag_index(tag.as_str())));
         match tags.next() {
-            Some(tag) => self.check_operations(&key, &tag).await,
+            Some(tag) => self.check_operations(key, &tag).await,
             None => Ok(()),
         }
     }
 
     fn is_in(&self, node: &Arc<Node>, name: &[u8]) -> bool {
         let owner = self.client.node(name);
-        owner.is_some_and(|owner| Arc::ptr_eq(&owner, node))
+        owner.is_ok_and(|owner| Arc::ptr_eq(&owner, node))
     }
 
-    /// Returns a new key of the node. `None` if it has almost no slots.
+    /// Returns a new key of the node. `None` if it has almost no slots, or not that of the prefix's hash tag.
     fn key_of(&self, node: &Arc<Node>) -> Option<StoreKey> {
-        let mut keys = (0..MAX_KEYS).filter_map(|_| SessionId::generate().ok());
-        keys.find_map(|id| {
-            let key = id.store_key();
-            self.is_in(node, &self.names.session(&key)).then_some(key)
-        })
+        find_key(&self.names, |name| self.is_in(node, name))
+    }
+
+    /// Reads some keys. A node of a cluster, under the URL of one server, redirects some of them.
+    async fn check_slots(&self) -> Result<(), RedisError> {
+        for number in 1..=CHECKED_SLOTS {
+            self.query(|| RedisCommand::get(self.names.test(number)))
+                .await?;
+        }
+        Ok(())
     }
 
     async fn check_commands(&self, key: &StoreKey) -> Result<(), RedisError> {
@@ -93,11 +133,20 @@ impl CommandRunner {
     }
 
     /// Checks the commands of the client itself on the node of `key`.
-    async fn check_own_commands(&self, key: &StoreKey) -> Result<(), RedisError> {
+    async fn check_own_commands(&self, node: &Arc<Node>, key: &StoreKey) -> Result<(), RedisError> {
         let timeout = self.settings.operation_timeout;
         for (name, args) in self.client.own_commands() {
             let command = || RedisCommand::keyless_at(self.names.session(key), name, args);
-            self.run_at_startup(timeout, command).await?;
+            let checked = self.run_at_startup(timeout, command).await;
+            checked.map_err(|error| match error {
+                RedisError::Rejected(ServerRejection::Other(_)) if *name == "CLUSTER" => {
+                    RedisError::Connect {
+                        server: Arc::clone(node.server()),
+                        problem: ConnectProblem::NoCluster,
+                    }
+                }
+                error => error,
+            })?;
         }
         Ok(())
     }
@@ -152,3 +201,13 @@ impl CommandRunner {
         Ok(())
     }
 }
+
+/// Returns a new key whose name `is_in_node`.
+fn find_key(names: &KeyNames, is_in_node: impl Fn(&[u8]) -> bool) -> Option<StoreKey> {
+    let max = if names.has_hash_tag() { 1 } else { MAX_KEYS };
+    let mut keys = (0..max).filter_map(|_| Some(SessionId::generate().ok()?.store_key()));
+    keys.find(|key| is_in_node(&names.session(key)))
+}
+
+#[cfg(test)]
+mod tests;

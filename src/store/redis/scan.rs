@@ -3,14 +3,14 @@
 //! A cursor is the position of a server among the masters, and the cursor of its `SCAN`. The masters are
 //! sorted by their addresses, so that other processes have the same order.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
     RedisError, TransientError,
-    client::{AttemptError, RedisCommand, Reply},
+    client::{Node, RedisCommand, Reply},
     command_runner::CommandRunner,
 };
 use crate::store::{ScanCursor, ScanPage};
@@ -25,34 +25,52 @@ impl CommandRunner {
             None => (0, Bytes::from_static(b"0")),
             Some(from) => decode_cursor(from).ok_or(RedisError::InvalidCursor)?,
         };
-        let mut masters = self.client.masters().await;
+        let deadline = self.deadline();
+        let mut masters = self.masters(deadline).await?;
         masters.sort_by(|one, other| one.server().cmp(other.server()));
         let Some(node) = masters.get(server) else {
             return Ok(ScanPage::default());
         };
-        let (deadline, mut failed) = (self.deadline(), None);
+        let command = || RedisCommand::scan(cursor.clone(), self.names.pattern(), COUNT);
+        let reply = self.query_at(node, deadline, command).await?;
+        self.page(reply, server, masters.len())
+    }
+
+    /// Returns the masters. If they are known, returns them after at most half of the time until `deadline`.
+    ///
+    /// # Errors
+    /// If no server reports them until `deadline`.
+    async fn masters(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, RedisError> {
+        if !self.client.knows_masters() {
+            // This waits for a connection.
+            let command = || RedisCommand::keyless_at(self.names.test(0), "CLUSTER", &["SLOTS"]);
+            self.query_until(deadline, command).await?;
+        }
         for attempt in 0_u32.. {
-            let connection = node.next_connection(failed);
-            let command = RedisCommand::scan(cursor.clone(), self.names.pattern(), COUNT);
-            let last = match node.attempt(connection, command, deadline, 0).await {
-                Ok(answer) => return self.page(answer.reply, server, masters.len()),
-                Err(AttemptError::Final(error)) => return Err(error),
-                Err(AttemptError::Moved(_)) => TransientError::Redirected,
-                Err(AttemptError::Transient { error, .. }) => error,
-            };
-            failed = Some(connection);
+            let now = Instant::now();
+            // The other half of the time remains for the scan.
+            let half = now + deadline.saturating_duration_since(now) / 2;
+            let masters = self.client.masters(half).await;
+            if self.client.knows_masters() {
+                return Ok(masters);
+            }
+            // A new cluster has no slots yet.
             let pause = self.backoff(attempt);
             if deadline.saturating_duration_since(Instant::now()) <= pause {
-                return Err(RedisError::TimedOut {
-                    server: node.server().clone(),
-                    after: self.settings.operation_timeout,
-                    last,
-                    problem: node.problem(),
-                });
+                break;
             }
             sleep(pause).await;
         }
-        Err(RedisError::UnexpectedReply)
+        let server = match self.client.node(&self.names.test(0)) {
+            Ok(node) => Arc::clone(node.server()),
+            Err(outage) => Arc::clone(outage.server()),
+        };
+        Err(RedisError::TimedOut {
+            server,
+            after: self.settings.operation_timeout,
+            last: TransientError::ClusterDown,
+            problem: None,
+        })
     }
 
     fn page(&self, reply: Reply, server: usize, servers: usize) -> Result<ScanPage, RedisError> {

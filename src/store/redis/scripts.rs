@@ -126,7 +126,12 @@ macro_rules! compare_and_set {
             "  if #expected == 10 or ttl == 'KEEP' then return 0 end\n",
             "else\n",
             "  local version = string.sub(head, 9, 16)\n",
-            "  if version == string.sub(new, 9, 16) then return 1 end\n",
+            // An earlier attempt has written this version. `WAIT` needs a write on this connection.
+            "  if version == string.sub(new, 9, 16) then\n",
+            "    local left = tonumber(ttl) or redis.call('PTTL', key)\n",
+            "    local done = left > 0 and try('PEXPIRE', key, left)\n",
+            "    return failed(done) and done or 1\n",
+            "  end\n",
             "  if expected ~= '*' and string.sub(expected, 1, 8) ~= version then\n",
             "    return try('GET', key)\n",
             "  end\n",

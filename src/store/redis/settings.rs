@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{application::Application, log, outage::Outage};
 
+/// The longest time of a setting, about 34 years. Every clock can represent twice this time from now.
+pub(super) const MAX_TIME: Duration = Duration::from_secs(1 << 30);
+
 /// The limits of a store; [`RedisStoreBuilder`](super::RedisStoreBuilder) documents each.
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -44,6 +47,20 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Returns the settings with no time longer than [`MAX_TIME`].
+    pub(super) fn with_max_times(mut self) -> Self {
+        for time in [
+            &mut self.connect_timeout,
+            &mut self.command_timeout,
+            &mut self.operation_timeout,
+            &mut self.outage_timeout,
+            &mut self.startup_timeout,
+        ] {
+            *time = MAX_TIME.min(*time);
+        }
+        self
+    }
+
     /// Returns the timeout of one attempt.
     ///
     /// It is a little shorter than the operation timeout, so that an attempt that times out is

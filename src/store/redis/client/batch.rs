@@ -15,7 +15,7 @@ use super::{
     queue::{BatchOutcome, QueuedCommand},
     reply::{AttemptError, Reply, must_send_alone, split_batch},
 };
-use crate::{store::redis::TransientError, sync::Instant};
+use crate::sync::Instant;
 
 /// Maximum number of commands in a batch. The server does nothing else while it runs a batch.
 pub(super) const MAX_COMMANDS: usize = 64;
@@ -93,10 +93,7 @@ impl Connection {
             Ok(BatchOutcome::SendAlone(command)) => {
                 Box::pin(self.attempt_alone(command, deadline)).await
             }
-            Err(_) => Err(AttemptError::Transient {
-                error: TransientError::ConnectionLost,
-                sent: true,
-            }),
+            Err(_) => Err(AttemptError::CONNECTION_LOST),
         }
     }
 
@@ -129,10 +126,18 @@ impl Connection {
     async fn send_batch(&self, batch: Batch) {
         let time_limit = remaining(batch.deadline).min(self.command_timeout());
         let Batch {
-            commands, senders, ..
+            commands,
+            mut senders,
+            ..
         } = batch;
         let (is_merged, mut rejected) = (commands.len() > 1, false);
-        let replies = match self.request(&commands, time_limit).await {
+        let requested = tokio::select! {
+            biased;
+            requested = self.request(&commands, time_limit) => requested,
+            // Dropping the request marks the connection: it may still have these commands.
+            () = all_closed(&mut senders) => return,
+        };
+        let replies = match requested {
             Ok(frame) => {
                 rejected = is_merged && must_send_alone(&commands, &frame, self.slots());
                 split_batch(&commands, frame)
@@ -158,6 +163,13 @@ impl Connection {
                 },
             );
         }
+    }
+}
+
+/// Waits until no caller waits for a reply.
+async fn all_closed(senders: &mut [oneshot::Sender<BatchOutcome>]) {
+    for sender in senders {
+        sender.closed().await;
     }
 }
 

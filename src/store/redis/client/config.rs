@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fred::{
     clients::Client as Fred,
+    error::{Error as FredError, ErrorKind},
     rustls,
     types::{
         RespVersion,
@@ -19,11 +20,22 @@ use crate::{
     store::redis::{RedisError, settings::Settings},
 };
 
-/// Makes a client that is not connected yet.
-pub(super) fn new_fred(config: Config, settings: &Settings) -> Fred {
+/// The events that each event channel of a client holds.
+///
+/// `fred` has nine channels for each client and allocates all slots at once: about 860 bytes for each event of
+/// this capacity. Receivers of connection events need only the latest.
+pub(super) const EVENTS: usize = 32;
+
+/// The events that each event channel of a client holds that reports changes.
+///
+/// Changes arrive in bursts, for example if another process destroys the sessions of a tag. A missed one drops
+/// all copies that were read over the connection.
+pub(super) const TRACKED_EVENTS: usize = 1024;
+
+/// Makes a client that is not connected yet. `events` is the capacity of its event channels.
+pub(super) fn new_fred(config: Config, settings: &Settings, events: usize) -> Fred {
     let performance = PerformanceConfig {
-        // Invalidations arrive in bursts, and a missed one empties the whole near cache.
-        broadcast_channel_capacity: 4096,
+        broadcast_channel_capacity: events,
         ..PerformanceConfig::default()
     };
     let connection = ConnectionConfig {
@@ -56,21 +68,23 @@ pub(super) fn new_fred(config: Config, settings: &Settings) -> Fred {
     Fred::new(config, Some(performance), Some(connection), Some(policy))
 }
 
+/// The schemes of URLs.
+pub(crate) const SCHEMES: [&str; 7] = [
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+];
+
 /// Parses the URL of a server.
 pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
     let invalid = |problem: &str| RedisError::InvalidUrl(problem.to_owned());
     let (scheme, rest) = url
         .split_once("://")
         .ok_or_else(|| invalid("scheme is missing; use for example redis://host"))?;
-    const SCHEMES: [&str; 7] = [
-        "redis",
-        "rediss",
-        "redis+unix",
-        "redis-sentinel",
-        "rediss-sentinel",
-        "redis-cluster",
-        "rediss-cluster",
-    ];
     if !SCHEMES.contains(&scheme) {
         return Err(invalid(&format!(
             "unknown scheme; use one of {}",
@@ -81,7 +95,14 @@ pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
     let tls = scheme.starts_with("rediss");
     // TLS is set up below. It must use the provider that is compiled in, not the process default.
     let plain = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
-    let mut config = Config::from_url(&plain).map_err(|error| invalid(error.details()))?;
+    let config = Config::from_url(&plain).map_err(|error| invalid(url_problem(&error)));
+    let mut config = config?;
+    if let ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } =
+        &config.server
+        && hosts.iter().any(|one| one.host.contains('@'))
+    {
+        return Err(invalid(NODE_PROBLEM));
+    }
     config.fail_fast = false;
     config.version = RespVersion::RESP3;
     if let ServerConfig::Unix { .. } = config.server {
@@ -91,6 +112,25 @@ pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
         config.tls = Some(tls_connector()?.into());
     }
     Ok(config)
+}
+
+const NODE_PROBLEM: &str =
+    "a `node` is not `host:port`; the user or password before the first host applies to all nodes";
+
+/// Returns the problem of a URL. The text of `fred` may repeat a part of the URL, so also a password.
+fn url_problem(error: &FredError) -> &'static str {
+    match (error.kind(), error.details()) {
+        (_, text) if text.contains("cluster node") => NODE_PROBLEM,
+        (_, text) if text.contains("sentinel service name") => {
+            "`sentinelServiceName` is missing; add the name that Sentinel monitors"
+        }
+        (ErrorKind::Url, "InvalidPort") => "port is not a number up to 65535",
+        (_, text) if text.contains("port") => "port is missing",
+        (ErrorKind::Url, _) => "host is missing or not valid",
+        (_, text) if text.contains("host") => "host is missing",
+        (_, text) if text.contains("UTF-8") => "user or password is not UTF-8",
+        _ => "database or a port is not valid; the database is a number from 0 to 255",
+    }
 }
 
 /// Rejects a URL whose user or password contains characters that end it early. The rest of the

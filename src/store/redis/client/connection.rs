@@ -52,12 +52,24 @@ pub(super) struct Connection {
     queue: Mutex<Queue>,
     /// Notified to drop the connection and open it again.
     reconnect: Arc<Notify>,
+    /// Set if a request has ended without a reply. `fred` may still have its command in its channel.
+    has_abandoned: Arc<AtomicBool>,
+    silence: Mutex<Silence>,
     /// The number of the [`TrackingId`] under which the server reports changes to the values that are read over
     /// this connection. Zero if it does not.
     tracking: Arc<AtomicU64>,
     /// The reason why there is no connection.
     problem: Arc<Mutex<Option<ConnectProblem>>>,
     openings: Arc<Openings>,
+}
+
+/// The time that requests without a reply have waited since the last reply.
+struct Silence {
+    waited: Duration,
+    /// The end of the request that was counted last.
+    until: Instant,
+    /// The number of replies so far.
+    replies: u64,
 }
 
 /// The openings of the connections of a node.
@@ -79,15 +91,15 @@ impl<T> Drop for AbortOnDropHandle<T> {
 }
 
 impl Connection {
-    /// Makes a connection that is not open yet.
+    /// Makes a connection that is not open yet. `events` is the capacity of the client's event channels.
     pub(super) fn new(
-        config: Config,
+        (config, events): (Config, usize),
         settings: &Settings,
         slots: BatchSlots,
         openings: Arc<Openings>,
     ) -> Self {
         let target = Arc::new(Target::new(&config));
-        let fred = config::new_fred(config, settings).with_options(&Options {
+        let fred = config::new_fred(config, settings, events).with_options(&Options {
             fail_fast: true,
             ..Options::default()
         });
@@ -99,6 +111,12 @@ impl Connection {
             slots,
             queue: Mutex::default(),
             reconnect: Arc::default(),
+            has_abandoned: Arc::default(),
+            silence: Mutex::new(Silence {
+                waited: Duration::ZERO,
+                until: Instant::now(),
+                replies: 0,
+            }),
             tracking: Arc::default(),
             problem: Arc::default(),
             openings,
@@ -167,19 +185,42 @@ impl Connection {
         commands: &[RedisCommand],
         time_limit: Duration,
     ) -> Result<Resp3Frame, AttemptError> {
-        let before = self.replies();
-        match timeout(time_limit, self.send(commands)).await {
-            Ok(Ok(frame)) => {
-                self.replies.fetch_add(1, Ordering::Relaxed);
-                Ok(frame)
-            }
-            Ok(Err(error)) => Err(self.classify_error(&error)),
-            Err(_) => {
-                if time_limit >= self.command_timeout && self.replies() == before {
-                    self.reconnect.notify_one();
-                }
-                Err(AttemptError::TIMEOUT)
-            }
+        let mut guard = RequestGuard {
+            connection: self,
+            started: Instant::now(),
+            replies: self.replies(),
+            is_done: false,
+        };
+        let Ok(sent) = timeout(time_limit, self.send(commands)).await else {
+            return Err(AttemptError::TIMEOUT);
+        };
+        guard.is_done = true;
+        let frame = sent.map_err(|error| self.classify_error(&error))?;
+        self.replies.fetch_add(1, Ordering::Relaxed);
+        Ok(frame)
+    }
+
+    /// Records that a request without a reply has ended. Opens the connection again if requests without a reply
+    /// have waited for the command timeout in total, and no other one got a reply meanwhile.
+    ///
+    /// If every caller stops waiting before the command timeout, no single request finds a silent connection.
+    fn record_unanswered(&self, request: &RequestGuard<'_>) {
+        self.has_abandoned.store(true, Ordering::Relaxed);
+        let (now, replies) = (Instant::now(), self.replies());
+        let mut silence = lock(&self.silence);
+        if silence.replies != replies {
+            (silence.waited, silence.replies) = (Duration::ZERO, replies);
+        }
+        if request.replies != replies {
+            return;
+        }
+        // Waits at the same time count once.
+        let start = request.started.max(silence.until);
+        silence.waited += now.saturating_duration_since(start);
+        silence.until = now;
+        if silence.waited >= self.command_timeout {
+            silence.waited = Duration::ZERO;
+            self.reconnect.notify_one();
         }
     }
 
@@ -201,9 +242,19 @@ impl Connection {
     pub(super) fn supervise(&self, runtime: &Handle) -> AbortOnDropHandle {
         let (fred, reconnect) = (self.fred.clone(), Arc::clone(&self.reconnect));
         let (target, problem) = (Arc::clone(&self.target), Arc::clone(&self.problem));
-        let openings = Arc::clone(&self.openings);
+        let (openings, has_abandoned) =
+            (Arc::clone(&self.openings), Arc::clone(&self.has_abandoned));
         AbortOnDropHandle(runtime.spawn(async move {
-            let watching = watch_problems(fred.clone(), target, problem, openings);
+            let on_error = {
+                let reconnect = Arc::clone(&reconnect);
+                // A new router does not have the commands of the former one.
+                move || {
+                    if has_abandoned.swap(false, Ordering::Relaxed) {
+                        reconnect.notify_one();
+                    }
+                }
+            };
+            let watching = watch_problems(fred.clone(), target, (problem, on_error), openings);
             let _watcher = AbortOnDropHandle(tokio::spawn(watching));
             loop {
                 let mut router = AbortOnDropHandle(fred.connect());
@@ -236,11 +287,28 @@ impl Connection {
     }
 }
 
-/// Stores the reason why there is no connection, until a connection succeeds.
+/// A guard that records a request without a reply: its time is over, or its caller has stopped waiting.
+struct RequestGuard<'c> {
+    connection: &'c Connection,
+    started: Instant,
+    /// The number of replies at the start.
+    replies: u64,
+    is_done: bool,
+}
+
+impl Drop for RequestGuard<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.connection.record_unanswered(self);
+        }
+    }
+}
+
+/// Stores the reason why there is no connection, until a connection succeeds. Calls `on_error` for each error.
 async fn watch_problems(
     fred: WithOptions<Fred>,
     target: Arc<Target>,
-    problem: Arc<Mutex<Option<ConnectProblem>>>,
+    (problem, on_error): (Arc<Mutex<Option<ConnectProblem>>>, impl Fn()),
     openings: Arc<Openings>,
 ) {
     let (mut errors, mut connects) = (fred.error_rx(), fred.reconnect_rx());
@@ -251,6 +319,7 @@ async fn watch_problems(
         };
         let new = match received {
             Ok(Some(error)) => {
+                on_error();
                 let problem = target.diagnose(&error).await;
                 // The connection may have succeeded meanwhile.
                 (!fred.is_connected()).then_some(problem)

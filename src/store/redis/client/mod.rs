@@ -3,8 +3,10 @@
 //! Restrictions on `fred`, with their reasons:
 //!
 //! - Every command fails at once while its connection is down (`fail_fast`), and `fred` never resends
-//!   one: only this store's own check makes it safe to repeat a write whose reply was lost. Hence
-//!   nothing queues up in `fred` while the server is unreachable.
+//!   one: only this store's own check makes it safe to repeat a write whose reply was lost. Before its first
+//!   attempt to reconnect, `fred` still takes commands. The router that has them is dropped when a command runs
+//!   into its timeout, or at the next error if the caller has stopped waiting. Hence nothing queues up in `fred`
+//!   while the server is unreachable, unless its first attempt to reconnect succeeds.
 //! - Commands are sent with `custom_raw` on a [`WithOptions`](fred::clients::WithOptions), since
 //!   `evalsha` of `WithOptions` would silently use the plain client, without the options.
 //! - `fred` writes each of these commands to the socket separately, so commands of many tasks are
@@ -17,7 +19,8 @@
 //! - Every command has a timeout of ours, and so have connecting and its setup commands. The command
 //!   timeout of `fred` is off. It would be a second timer for each command.
 //! - If a connection gave no reply at all while a command ran into its timeout, it is dropped with
-//!   its router task, and opened again. `fred` would not notice: its own check restarts with every
+//!   its router task, and opened again. So it is if callers stop waiting earlier, once they have waited for that
+//!   time in total. `fred` would not notice: its own check restarts with every
 //!   write, and a router that waits for a full socket runs no checks.
 //! - A router task that has ended is started again; some errors make `fred` end it permanently.
 //! - The longest pause between attempts to connect is different for each connection, since `fred`
@@ -32,12 +35,17 @@ mod fault;
 mod invalidation;
 mod node;
 mod queue;
+mod replicas;
 mod reply;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use tokio::runtime::Handle;
 
+pub(crate) use self::config::SCHEMES;
 use self::{cluster::Cluster, command::BatchSlots};
 pub(super) use self::{
     command::{RedisCommand, Script},
@@ -45,7 +53,12 @@ pub(super) use self::{
     node::Node,
     reply::{Answer, AttemptError, Reply, TrackingId},
 };
-use super::{RedisError, key_names::KeyNames, outage::OutageReporter, settings::Settings};
+use super::{
+    ConnectProblem, RedisError,
+    key_names::KeyNames,
+    outage::{OutageReporter, OutageTracker},
+    settings::Settings,
+};
 
 /// The connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
@@ -112,25 +125,49 @@ impl Client {
 
     /// Returns `true` if the listener is informed of changes to the value under `key` if it is read now.
     pub(super) fn is_tracked(&self, key: &[u8]) -> bool {
-        self.node(key).is_some_and(|node| node.is_tracked())
+        self.node(key).is_ok_and(|node| node.is_tracked())
     }
 
     /// Returns the node that has a key.
     ///
     /// # Errors
-    /// In a cluster, if no node has its slot.
-    pub(super) fn node(&self, key: &[u8]) -> Option<Arc<Node>> {
+    /// In a cluster, if no node has its slot. Returns the outage of these slots.
+    pub(super) fn node(&self, key: &[u8]) -> Result<Arc<Node>, &OutageTracker> {
         match &self.topology {
-            Topology::Single(node) => Some(Arc::clone(node)),
+            Topology::Single(node) => Ok(Arc::clone(node)),
             Topology::Cluster(cluster) => cluster.node(key),
         }
     }
 
-    /// Returns all nodes that have keys, as the servers report them now.
-    pub(super) async fn masters(&self) -> Vec<Arc<Node>> {
+    /// Returns the outage of the slots that no node has, if the servers are a cluster.
+    pub(super) fn unserved(&self) -> Option<&OutageTracker> {
+        match &self.topology {
+            Topology::Single(_) => None,
+            Topology::Cluster(cluster) => Some(cluster.unserved()),
+        }
+    }
+
+    /// Returns all nodes that have keys, as the servers report them now. If no server reports them until
+    /// `deadline`, returns those that are known.
+    pub(super) async fn masters(&self, deadline: Instant) -> Vec<Arc<Node>> {
         match &self.topology {
             Topology::Single(node) => vec![Arc::clone(node)],
-            Topology::Cluster(cluster) => cluster.masters().await,
+            Topology::Cluster(cluster) => cluster.masters(deadline).await,
+        }
+    }
+
+    /// Returns `true` if the servers have reported which of them have keys.
+    pub(super) fn knows_masters(&self) -> bool {
+        match &self.topology {
+            Topology::Single(_) => true,
+            Topology::Cluster(cluster) => cluster.is_map_reported(),
+        }
+    }
+
+    /// Finds out again which node has which keys, in the background.
+    pub(super) fn refresh_nodes(&self) {
+        if let Topology::Cluster(cluster) = &self.topology {
+            cluster.refresh_map();
         }
     }
 
@@ -143,9 +180,24 @@ impl Client {
     }
 
     /// Records that `from` has redirected a key to the node at `address`.
-    pub(super) fn redirect(&self, key: &[u8], from: &Node, address: &str) {
-        if let Topology::Cluster(cluster) = &self.topology {
-            cluster.redirect(key, from, address);
+    ///
+    /// # Errors
+    /// If the URL is that of one server.
+    pub(super) fn redirect(
+        &self,
+        key: &[u8],
+        from: &Node,
+        address: &str,
+    ) -> Result<(), RedisError> {
+        match &self.topology {
+            Topology::Single(node) => Err(RedisError::Connect {
+                server: Arc::clone(node.server()),
+                problem: ConnectProblem::ClusterNode,
+            }),
+            Topology::Cluster(cluster) => {
+                cluster.redirect(key, from, address);
+                Ok(())
+            }
         }
     }
 

@@ -26,6 +26,9 @@ pub(in crate::store::redis) struct Answer {
     pub(in crate::store::redis) reply: Reply,
     /// The tracked connection that reports changes of the values in the reply.
     pub(in crate::store::redis) source: Option<TrackingId>,
+    /// The number of openings of the connection so far. Zero unless it is one for writes that replicas must
+    /// confirm.
+    pub(in crate::store::redis) opening: u64,
 }
 
 /// The number under which a connection reports changes. Each time that tracking is switched on, it gets a new
@@ -76,6 +79,18 @@ impl AttemptError {
     /// The command was not sent.
     pub(super) const NOT_SENT: Self = Self::Transient {
         error: TransientError::Disconnected,
+        sent: false,
+    };
+
+    /// The command was sent, and its connection was lost.
+    pub(super) const CONNECTION_LOST: Self = Self::Transient {
+        error: TransientError::ConnectionLost,
+        sent: true,
+    };
+
+    /// The command was not sent within its time.
+    pub(super) const NOT_SENT_IN_TIME: Self = Self::Transient {
+        error: TransientError::Timeout,
         sent: false,
     };
 

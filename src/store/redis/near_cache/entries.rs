@@ -83,6 +83,10 @@ pub(super) struct FillGuard<'c> {
 }
 
 impl NearCache {
+    pub(super) const fn limits(&self) -> &CacheLimits {
+        &self.limits
+    }
+
     pub(super) fn new(names: KeyNames, limits: CacheLimits) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),

@@ -9,7 +9,9 @@ use std::{
 };
 
 use self::entries::{CacheLimits, FillGuard, NearCache};
-use super::{NAME, RedisStore, RedisStoreBuilder, client::InvalidationListener};
+use super::{
+    NAME, RedisStore, RedisStoreBuilder, client::InvalidationListener, settings::MAX_TIME,
+};
 use crate::{
     id::StoreKey,
     store::{
@@ -92,7 +94,7 @@ impl CachedRedisStoreBuilder {
     /// It applies even if the server reports no change. For example, a server that is emptied as a
     /// whole (`FLUSHALL`) reports nothing.
     pub fn max_age(mut self, age: Duration) -> Self {
-        self.limits.max_age = age;
+        self.limits.max_age = age.min(MAX_TIME);
         self
     }
 
@@ -138,6 +140,9 @@ pub struct CacheStats {
 
 impl CachedRedisStore {
     /// Returns the store behind the near cache.
+    ///
+    /// Its writes remove no copies. Copies of the records that it changes are used until the server's message
+    /// arrives.
     pub const fn store(&self) -> &RedisStore {
         &self.inner
     }
@@ -191,6 +196,7 @@ impl fmt::Debug for CachedRedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CachedRedisStore")
             .field(&self.inner)
+            .field(self.cache.limits())
             .finish()
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use super::*;
 
 /// Returns a tracker, and the log of its reports.
@@ -44,6 +46,33 @@ fn an_outage_is_reported_when_it_starts_and_when_it_ends() {
         };
         assert_eq!(tracker.reporter.count(), number);
     }
+}
+
+/// The outage ends while its start is being reported.
+#[test]
+fn the_end_of_an_outage_is_reported_after_its_start() {
+    let tracker: Arc<OnceLock<OutageTracker>> = Arc::default();
+    let (log, during) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&tracker));
+    let reports = Arc::clone(&log);
+    let reporter = OutageReporter::new(move |outage| {
+        if let Outage::Started { .. } = outage {
+            let tracker = Arc::clone(&during);
+            let ending = std::thread::spawn(move || tracker.get().unwrap().record_test(None));
+            assert!(!ending.join().unwrap());
+        }
+        lock(&reports).push(outage.clone());
+    });
+    let timeout = Duration::from_secs(3600);
+    let tracker =
+        tracker.get_or_init(|| OutageTracker::new("host:1".into(), Arc::new(reporter), timeout));
+    tracker.suspect(Instant::now(), unanswered(TransientError::Timeout));
+    let failed = tracker.record_failure(Access::Write, Instant::now());
+    assert!(failed.is_some());
+    let reports = lock(&log);
+    assert!(
+        matches!(&reports[..], [Outage::Started { .. }, Outage::Ended { .. }]),
+        "{reports:?}"
+    );
 }
 
 #[test]
@@ -114,5 +143,25 @@ fn a_read_that_only_lacks_its_touch_has_not_failed() {
             panic!("{reports:?}");
         };
         assert_eq!(*failed, counted);
+    }
+}
+
+#[test]
+fn a_receiver_that_panics_does_not_keep_an_outage_from_ending() {
+    let count = Arc::new(AtomicU64::new(0));
+    let reports = Arc::clone(&count);
+    let reporter = OutageReporter::new(move |_| {
+        reports.fetch_add(1, Relaxed);
+        panic!("the receiver panics");
+    });
+    let tracker = OutageTracker::new("host:1".into(), Arc::new(reporter), Duration::ZERO);
+    for number in 1..3 {
+        tracker.suspect(Instant::now(), unanswered(TransientError::Timeout));
+        // As the task that tests the server does.
+        assert!(tracker.record_test(Some(unanswered(TransientError::Timeout))));
+        assert!(tracker.is_out());
+        assert!(!tracker.record_test(None));
+        assert!(!tracker.is_suspected());
+        assert_eq!(count.load(Relaxed), 2 * number);
     }
 }
