@@ -75,7 +75,9 @@ impl Clock {
         Self(None)
     }
 
-    /// Creates a manual clock at `start`. Only [`advance`](Self::advance) changes its time.
+    /// Creates a manual clock at `start`. Only [`advance`](Self::advance) and [`set`](Self::set) change its time.
+    ///
+    /// No thread sweeps a [`MemoryStore`](crate::MemoryStore) with a manual clock.
     ///
     /// ```
     /// use hyper_session::clock::{Clock, Timestamp};
@@ -109,6 +111,13 @@ impl Clock {
             let _ = millis.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
                 Some(now.saturating_add(duration))
             });
+        }
+    }
+
+    /// Sets the time of a manual clock, which may be an earlier time. Has no effect on the system clock.
+    pub fn set(&self, time: Timestamp) {
+        if let Some(millis) = &self.0 {
+            millis.store(time.0, Ordering::Release);
         }
     }
 }

@@ -29,9 +29,9 @@ impl SessionId {
     /// # Errors
     /// If the operating system provides no random bytes.
     pub fn generate() -> Result<Self, EntropyError> {
-        let mut bytes = [0; Self::LEN];
-        getrandom::fill(&mut bytes).map_err(|_| EntropyError)?;
-        Ok(Self(bytes))
+        let mut id = Self([0; Self::LEN]);
+        getrandom::fill(&mut id.0).map_err(|_| EntropyError)?;
+        Ok(id)
     }
 
     /// Creates an id from its bytes, which must come from an authenticated cookie.
@@ -46,13 +46,13 @@ impl SessionId {
 
     /// Parses the text that [`Display`](fmt::Display) writes. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; Self::LEN];
-        let out = base64_simd::Out::from_slice(&mut bytes);
+        let mut id = Self([0; Self::LEN]);
+        let out = base64_simd::Out::from_slice(&mut id.0);
         let len = base64_simd::URL_SAFE_NO_PAD
             .decode(text.as_bytes(), out)
             .ok()?
             .len();
-        (len == Self::LEN).then_some(Self(bytes))
+        (len == Self::LEN).then_some(id)
     }
 
     /// Returns the key of the session in the store: the SHA-256 of the id.
@@ -123,7 +123,8 @@ impl StoreKey {
     }
 
     /// Returns the key for an imported session that has `id` in another framework: the SHA-256 of that
-    /// text. No [`SessionId`] has this key, so the session can be loaded only by its key.
+    /// text. An id of another length than 16 bytes is no [`SessionId`], so the session can be loaded only by its
+    /// key.
     pub fn from_foreign_id(id: &str) -> Self {
         Self(Sha256::digest(id).into())
     }

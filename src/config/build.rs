@@ -1,6 +1,6 @@
 //! Validation of settings, and the engine that they configure.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::time::Duration;
 
 use super::{
     AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, app_key, range::check_range,
@@ -74,10 +74,10 @@ impl SessionConfig {
             format: Box::new(NativeFormat::new(ids, keys)),
             queues: CommitQueues::default(),
             pending_ids: PendingIds::default(),
-            has_rotations: AtomicBool::new(false),
             adjusted: limits_max_age.then_some(
                 "`age` exceeds 400 days, the maximum of browsers; Max-Age of the cookie is 400 days",
             ),
+            touch_interval_millis: whole_millis(policy.touch_interval),
             policy,
             set_cookie,
             stripper,
@@ -202,4 +202,9 @@ fn cookie_error(name: &CookieName, error: CookieError) -> ConfigError {
         }
         _ => ConfigError::with_source("cookie", error),
     }
+}
+
+/// Returns a duration in milliseconds, rounded up.
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

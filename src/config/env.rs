@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use zeroize::Zeroizing;
+
 use super::{
     ConfigError, Secret, SessionConfig, app_key,
     build::{MAX_DURATION, SECOND},
@@ -64,7 +66,9 @@ impl SessionConfig {
         variable: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
     ) -> Result<Self, ConfigError> {
         let value_of = |name| -> Result<Option<String>, ConfigError> {
-            let value = variable(name)?.map(|value| value.trim().to_owned());
+            // Some variables contain a secret.
+            let value = variable(name)?.map(Zeroizing::new);
+            let value = value.map(|value| value.trim().to_owned());
             Ok(value.filter(|value| !value.is_empty()))
         };
         replace(&mut self.store, value_of("SESSION_DRIVER")?);
@@ -84,12 +88,12 @@ impl SessionConfig {
             self.keep_flash_on_redirect = parse_bool("SESSION_KEEP_FLASH_ON_REDIRECT", &text)?;
         }
         if let Some(text) = value_of("APP_KEY")? {
-            let secret = Secret::from_operator(text);
+            let secret = parse_key(&Zeroizing::new(text))?;
             app_key::seal_key("APP_KEY", &secret)?;
             self.app_key = Some(secret);
         }
         if let Some(list) = value_of("APP_KEY_PREVIOUS")? {
-            self.app_key_previous = parse_previous_keys(&list)?;
+            self.app_key_previous = parse_previous_keys(&Zeroizing::new(list))?;
         }
         if let Some(text) = value_of("SESSION_FILE_LOCATION")? {
             self.stores.file.location = text.into();
@@ -146,6 +150,16 @@ fn parse_duration(
         .parse()
         .map_err(|error| ConfigError::with_source(variable, error))?;
     check_range(variable, duration, range).map(DurationSetting::new)
+}
+
+/// Refuses a key with a comma, which would become two keys in `APP_KEY_PREVIOUS` after a rotation.
+fn parse_key(text: &str) -> Result<Secret, ConfigError> {
+    const PROBLEM: &str = "application key contains a comma, which separates the keys of \
+                           `APP_KEY_PREVIOUS`; set a key without a comma";
+    if text.contains(',') {
+        return Err(ConfigError::new("APP_KEY", PROBLEM));
+    }
+    Ok(Secret::from_operator(text))
 }
 
 fn parse_previous_keys(list: &str) -> Result<Vec<Secret>, ConfigError> {

@@ -47,6 +47,7 @@ mod redis_store;
 mod redis_store;
 mod registry;
 mod secret;
+mod section;
 mod session_config;
 mod store_config;
 

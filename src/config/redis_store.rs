@@ -8,7 +8,7 @@ use crate::{
     session::{Event, Listeners},
     store::{
         RedisStore, Store, StoreError,
-        redis::{Application, CachedRedisStoreBuilder, Outage, RedisStoreBuilder},
+        redis::{Application, CachedRedisStoreBuilder, Outage, RedisStoreBuilder, SCHEMES},
     },
 };
 
@@ -149,14 +149,20 @@ fn report_outage(listeners: &Listeners, outage: &Outage) {
 }
 
 /// Returns a URL without its user, password and query, which may be secret. Returns `…` for a string
-/// that is not a URL.
+/// that is not a URL of Redis.
 fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "…".to_owned();
     };
+    // A user and a password may precede a separator that only looks like that of the scheme.
+    if !SCHEMES.contains(&scheme) {
+        return "…".to_owned();
+    }
     // An unescaped password may contain any character. So the last `@` ends it, whatever separators
     // precede it.
     let (user, address) = match rest.rsplit_once('@') {
+        // The last `@` may be in a parameter.
+        Some((user, _)) if user.contains(['?', '#']) => return format!("{scheme}://…"),
         Some((_, address)) => ("…@", address),
         // Without a host, this may be a user with a password.
         None if rest.contains(':') => return format!("{scheme}://…"),

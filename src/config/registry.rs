@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, file_store,
-    nearest_name::nearest_name, redis_store,
+    nearest_name::nearest_name, redis_store, section::find_problem,
 };
 use crate::{
     seal::KeyRing,
@@ -169,10 +169,13 @@ impl StoreRegistry {
             }
             let custom = context.configs.custom.get(&section).cloned();
             let settings = custom.map_or_else(|| Value::Object(Map::new()), |custom| custom.0);
-            let config = serde_json::from_value(settings);
-            let config = config.map_err(|error| {
-                ConfigError::with_source("stores", error).context(format!("section {section:?}"))
-            })?;
+            // The text of this error may contain a value, and a value may be a secret.
+            let Ok(config) = serde_json::from_value(settings.clone()) else {
+                let problem = find_problem::<C>(settings);
+                return Err(
+                    ConfigError::new("stores", problem).context(format!("section {section:?}"))
+                );
+            };
             match open(config) {
                 Ok(store) => Ok(Box::new(store)),
                 Err(error) => Err(ConfigError::with_source("store", error)),

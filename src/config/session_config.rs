@@ -112,7 +112,8 @@ pub struct SessionConfig {
     /// hour. Default: 5 seconds.
     pub commit_timeout: DurationSetting,
     /// The time to live of the fence under a regenerated id, which stops writes of slower requests.
-    /// Longer than the longest request, 1 second to a day. Default: 60 seconds.
+    /// Longer than the longest request, 1 second to a day. Default: 60 seconds. A fence that names the new id lives
+    /// for 20 seconds at least, because collections look for it.
     ///
     /// The store's tombstone TTL does the same for destroyed sessions.
     pub fence_ttl: DurationSetting,

@@ -59,7 +59,8 @@ pub struct Attributes {
     pub priority: Option<Priority>,
     /// Scopes that the cookie had before. A response that sets or removes the id cookie also removes
     /// the cookies of its name in these scopes, which browsers would send along for as long as they
-    /// live. Default: none.
+    /// live. The same holds for the data cookies of a [`CookieStore`](crate::store::CookieStore), if the
+    /// request carried them. Default: none.
     pub former_scopes: Vec<CookieScope>,
 }
 
@@ -274,7 +275,12 @@ impl Attributes {
     /// If a former scope is the scope of these attributes.
     pub(super) fn former(&self) -> Result<Vec<Self>, CookieError> {
         let former = self.former_scopes.iter().map(|scope| {
-            if (&scope.domain, &scope.path) == (&self.domain, &self.path) {
+            // User agents compare domains without case.
+            let has_domain = match (&scope.domain, &self.domain) {
+                (Some(former), Some(domain)) => former.eq_ignore_ascii_case(domain),
+                (former, domain) => former == domain,
+            };
+            if has_domain && scope.path == self.path {
                 return Err(CookieError::FormerScope);
             }
             Ok(Self {

@@ -71,7 +71,7 @@ const FLASH: &str = "__flash__";
 pub fn read_session(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
     let data = read_data(file.name, file.content)?;
     let lifetime = Lifetime::from_creation(file.changed);
-    let record = native::encode_record(&lifetime, &data, &Document::new());
+    let record = native::encode_record(&lifetime, &data, &Document::new(), None);
     Some((StoreKey::from_foreign_id(file.name), record))
 }
 

@@ -7,6 +7,7 @@ pub mod adonis;
 
 use std::{
     error::Error,
+    fmt,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -40,7 +41,9 @@ pub struct Importer {
 }
 
 /// A session file.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` shows neither the name, which may be the session's id, nor the content.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct ImportedFile<'a> {
     /// The file's name without the extension.
@@ -49,6 +52,15 @@ pub struct ImportedFile<'a> {
     pub content: &'a [u8],
     /// The file's modification time, or the current time if that is earlier.
     pub changed: Timestamp,
+}
+
+impl fmt::Debug for ImportedFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportedFile")
+            .field("bytes", &self.content.len())
+            .field("changed", &self.changed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The result of an import: the number of files by outcome.

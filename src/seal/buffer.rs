@@ -6,6 +6,7 @@ use std::{
 };
 
 use smallvec::SmallVec;
+use zeroize::Zeroize;
 
 /// An output buffer for sealed text and opened bytes. A sealed session id fits inline, without an
 /// allocation.
@@ -29,6 +30,13 @@ impl Buffer {
     #[inline]
     pub fn into_vec(self) -> Vec<u8> {
         self.0.into_vec()
+    }
+
+    /// Overwrites the whole capacity with zeros, also what a truncation has left, and clears the buffer.
+    pub(crate) fn erase(&mut self) {
+        self.0.resize(self.0.capacity(), 0);
+        self.0.zeroize();
+        self.0.clear();
     }
 
     #[inline]

@@ -211,15 +211,25 @@ impl fmt::Debug for Codec {
 /// Compares two sealed texts in constant time. For two texts of one length, the time does not
 /// depend on the position of a difference.
 pub(crate) fn ct_eq(a: &[u8], b: &[u8]) -> bool {
-    let (a_words, a_rest) = a.as_chunks();
-    let (b_words, b_rest) = b.as_chunks();
-    let words = a_words.iter().zip(b_words);
-    let difference = words.fold(0, |all, (a, b)| {
-        all | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))
-    });
-    let rest = a_rest.iter().zip(b_rest);
-    let difference = rest.fold(difference, |all, (a, b)| all | u64::from(a ^ b));
-    a.len() == b.len() && std::hint::black_box(difference) == 0
+    const BLOCK: usize = 16;
+    if a.len() != b.len() {
+        return false;
+    }
+    // A vector register holds a block.
+    let add_difference = |all: [u8; BLOCK], (a, b): (&[u8; BLOCK], &[u8; BLOCK])| {
+        std::array::from_fn(|at| all[at] | (a[at] ^ b[at]))
+    };
+    let blocks = a.as_chunks().0.iter().zip(b.as_chunks().0);
+    let mut all = blocks.fold([0; BLOCK], add_difference);
+    let rest = match (a.last_chunk(), b.last_chunk()) {
+        // The last block may contain bytes of the one before.
+        (Some(a), Some(b)) => {
+            all = add_difference(all, (a, b));
+            0
+        }
+        _ => a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)),
+    };
+    std::hint::black_box(u128::from_ne_bytes(all) | u128::from(rest)) == 0
 }
 
 /// Returns the header: the bytes before the sealed bytes.

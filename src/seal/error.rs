@@ -10,11 +10,11 @@ use super::{KeyId, MAX_KEYS};
 pub enum SealKeyError {
     /// The text is too short to be hard to guess.
     #[error(
-        "key has {len} characters, minimum is 32; use 32 bytes as base64 or as 64 hexadecimal \
-         digits, or a longer secret"
+        "key has {len} bytes, minimum is 32; use 32 bytes as base64 or as 64 hexadecimal digits, or \
+         a longer secret"
     )]
     TooShort {
-        /// The length of the text in characters.
+        /// The length of the text in bytes of UTF-8.
         len: usize,
     },
     /// The text begins with `base64:`, but the rest is not the base64 of 32 bytes.

@@ -35,6 +35,8 @@ mod kdf;
 mod key_ring;
 mod nonce;
 mod seal_key;
+#[cfg(test)]
+mod tests;
 
 // Public for the tests, benches and fuzz targets only.
 #[doc(hidden)]

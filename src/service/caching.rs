@@ -73,7 +73,7 @@ pub(super) fn forbid_caching(headers: &mut HeaderMap) {
 }
 
 fn is_caching_header(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "cache-control" | "expires") || is_cdn_header(name)
+    *name == CACHE_CONTROL || *name == EXPIRES || is_cdn_header(name)
 }
 
 /// Returns `true` for the headers that address CDNs only.

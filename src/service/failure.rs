@@ -72,7 +72,8 @@ impl<'r> RequestFailure<'r> {
         self.status
     }
 
-    /// Returns the reason in English, for logs and developers. It contains no session data.
+    /// Returns the reason in English, for logs and developers. It contains no values of the session. It may
+    /// contain names of its keys.
     pub fn reason(&self) -> String {
         match self.reason {
             FailureReason::Session(error) => error.to_string(),

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     body::SessionBody,
     layer_session::{LayerSession, SessionLayerConflict},
-    response::{finish_response, finish_unchanged, layer_conflict, session_failure},
+    response::{finish_response, finish_without_cookie, layer_conflict, session_failure},
 };
 use crate::{
     completion::panic_after_completion,
@@ -74,7 +74,7 @@ where
             if session.is_none() {
                 panic_after_completion("SessionFuture");
             }
-            let polled = inner.poll(cx);
+            let mut polled = inner.poll(cx);
             // A response is moved as late as possible, since each move copies about 150 bytes.
             let status = match &polled {
                 Poll::Pending => return Poll::Pending,
@@ -82,20 +82,21 @@ where
                 Poll::Ready(Err(_)) => None,
             };
             let committed = match (session.take(), status) {
-                (Some(LayerSession::Own(session)), Some(status)) => {
-                    session.begin_final_commit(status)
-                }
+                (Some(LayerSession::Own(own)), Some(status)) => own.begin_final_commit(status),
                 // Without a response, no change was acknowledged. Store nothing.
-                (Some(LayerSession::Own(session)), None) => match session.take_load_error() {
+                (Some(LayerSession::Own(own)), None) => match own.take_load_error() {
                     Some(error) => return Poll::Ready(Ok(session_failure(*error))),
-                    None => FinalCommit::Unchanged { accessed: false },
+                    None => FinalCommit::unused(),
                 },
-                (Some(LayerSession::Outer(_)), _) => FinalCommit::Unchanged { accessed: false },
+                (Some(LayerSession::Outer(_)), _) => FinalCommit::unused(),
                 (None, _) => panic_after_completion("SessionFuture"),
             };
             match committed {
-                FinalCommit::Unchanged { accessed } => {
-                    return polled.map_ok(|response| finish_unchanged(response, accessed));
+                FinalCommit::WithoutCookie { accessed, changed } => {
+                    if let Poll::Ready(Ok(response)) = &mut polled {
+                        finish_without_cookie(response.headers_mut(), accessed, changed);
+                    }
+                    return polled.map_ok(|response| response.map(SessionBody::new));
                 }
                 FinalCommit::Done(outcome) => {
                     return polled.map_ok(|response| finish_response(response, outcome));

@@ -94,14 +94,13 @@ where
     type Future = SessionFuture<Fut, Out>;
 
     fn call(&self, request: Request<In>) -> Self::Future {
-        match LayerSession::from_request(&self.engine, &request) {
-            Ok(session) => {
-                // Cloned before the request moves, which saves a copy of the request.
-                let handle = session.session().clone();
-                SessionFuture::new((self.function)(request, handle), session)
-            }
-            Err(conflict) => SessionFuture::refuse(conflict),
-        }
+        let session = match LayerSession::from_request(&self.engine, &request) {
+            Ok(session) => session,
+            Err(conflict) => return SessionFuture::refuse(conflict),
+        };
+        // Cloned before the request moves, which saves a copy of the request.
+        let handle = session.session().clone();
+        SessionFuture::new((self.function)(request, handle), session)
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) enum LayerSession {
 
 impl LayerSession {
     /// Returns the session of an outer layer of the same engine, or creates a session.
-    #[inline]
+    #[inline(always)]
     pub(super) fn from_request<B>(
         engine: &Arc<Engine>,
         request: &Request<B>,

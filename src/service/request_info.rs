@@ -1,5 +1,7 @@
 //! The parts of a request that decide the response to its errors.
 
+use std::fmt;
+
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HOST, HeaderName, REFERER},
@@ -51,7 +53,8 @@ impl RequestHead for request::Parts {
 }
 
 /// The method, the URL and the preferences of a request, kept until its response is known.
-#[derive(Debug)]
+///
+/// `Debug` shows the method and the path only. A query or a header may contain a secret.
 pub struct RequestInfo {
     method: Method,
     uri: Uri,
@@ -161,6 +164,15 @@ impl RequestInfo {
             .path_and_query()
             .map(http::uri::PathAndQuery::as_str);
         self.method.is_safe() && requested == Some(path)
+    }
+}
+
+impl fmt::Debug for RequestInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestInfo")
+            .field("method", &self.method)
+            .field("path", &self.uri.path())
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, VARY},
+    header::{CACHE_CONTROL, Entry, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
 use super::{
@@ -15,16 +15,15 @@ use crate::{
     session::{SessionError, SessionOutcome},
 };
 
-/// Finishes the inner service's response, which sets no cookie.
-pub(super) fn finish_unchanged<B>(
-    response: Response<B>,
-    accessed: bool,
-) -> Response<SessionBody<B>> {
-    let mut response = response.map(SessionBody::new);
-    if accessed {
-        vary_by_cookie(response.headers_mut());
+/// Adds the session's headers to a response that sets no cookie.
+#[inline]
+pub(super) fn finish_without_cookie(headers: &mut HeaderMap, accessed: bool, changed: bool) {
+    if changed && SharedCaching::from_headers(headers) == SharedCaching::Permitted {
+        forbid_caching(headers);
     }
-    response
+    if accessed {
+        vary_by_cookie(headers);
+    }
 }
 
 /// Adds the session's headers to the inner service's response. If the session could not be read or
@@ -67,14 +66,23 @@ pub(super) fn finish_response<B>(
         }
     }
     if let Some(data) = outcome.data {
+        // The lines may set a cookie and remove it in its former scopes.
+        data.iter().for_each(|line| remove_same_name(headers, line));
         data.into_iter()
-            .for_each(|cookie| set_cookie(headers, cookie));
+            .for_each(|line| append_cookie(headers, line));
     }
     response
 }
 
+/// Sets a cookie of the session.
 fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     remove_same_name(headers, &cookie);
+    append_cookie(headers, cookie);
+}
+
+/// As a sensitive value, `Debug` hides the cookie and HPACK does not index it.
+fn append_cookie(headers: &mut HeaderMap, mut cookie: HeaderValue) {
+    cookie.set_sensitive(true);
     headers.append(SET_COOKIE, cookie);
 }
 
@@ -116,10 +124,16 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
             name == b"*" || name.eq_ignore_ascii_case(b"cookie")
         })
     };
-    // For a usual number of headers, one pass is faster than a lookup.
-    let mut lines = headers.iter().filter(|(name, _)| *name == VARY);
-    if !lines.any(|(_, value)| covers_cookie(value)) {
-        headers.append(VARY, HeaderValue::from_static("cookie"));
+    let cookie = HeaderValue::from_static("cookie");
+    match headers.entry(VARY) {
+        Entry::Vacant(entry) => {
+            entry.insert(cookie);
+        }
+        Entry::Occupied(mut entry) => {
+            if !entry.iter().any(covers_cookie) {
+                entry.append(cookie);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The part of a service that all its sessions share.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::time::Duration;
 
 use super::{
     CommitQueues, CookieCache, Event, PendingIds, Policy, RecentChanges, SessionError, TouchTimes,
@@ -27,14 +27,14 @@ pub(crate) struct Engine {
     pub(crate) store_name: &'static str,
     pub(crate) meters: OperationMeters,
     pub(crate) policy: Policy,
+    /// The policy's `touch_interval`, rounded up.
+    pub(crate) touch_interval_millis: u64,
     pub(crate) format: Box<dyn Format>,
     pub(crate) cookie_cache: CookieCache,
     pub(crate) recent_changes: RecentChanges,
     pub(crate) touch_times: TouchTimes,
     pub(crate) queues: CommitQueues,
     pub(crate) pending_ids: PendingIds,
-    /// A session of this service was rotated with a grace window, as far as this process knows.
-    pub(crate) has_rotations: AtomicBool,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) stripper: CookieStripper,
@@ -57,9 +57,14 @@ impl Engine {
     /// Sends an event to the listeners, and records the key of an id that died.
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Event::Regenerated { from: key, .. } | Event::Destroyed { key } = event {
-            self.recent_changes.insert(*key, RecentChange::Death);
+            self.record_death(*key);
         }
         self.listeners.emit(event);
+    }
+
+    /// Records the key of an id that died. Slower responses of this process do not send the id.
+    pub(super) fn record_death(&self, key: StoreKey) {
+        self.recent_changes.insert(key, RecentChange::Death);
     }
 
     /// Sends the events of a session that was locked to the listeners.
@@ -104,10 +109,10 @@ impl Engine {
     /// Returns `true` if the last touch is older than the touch interval. A touch time in the
     /// future comes from a clock that ran fast, so it counts as old.
     pub(crate) fn is_touch_due(&self, last_touch: Timestamp, now: Timestamp) -> bool {
-        let interval = self.policy.touch_interval;
+        let (last_touch, now) = (last_touch.as_millis(), now.as_millis());
         match last_touch <= now {
-            true => now.duration_since(last_touch) >= interval,
-            false => last_touch.duration_since(now) > interval,
+            true => now - last_touch >= self.touch_interval_millis,
+            false => last_touch - now > self.touch_interval_millis,
         }
     }
 }
@@ -126,6 +131,13 @@ impl Engine {
         let idle = self.policy.idle_ttl(self.max_age(lifetime));
         let end = self.end(lifetime);
         end.map_or(idle, |end| idle.min(end.duration_since(now)))
+    }
+
+    /// Returns the [`record_ttl`](Self::record_ttl) from now on. Reads the clock only if the session has an end.
+    pub(crate) fn record_ttl_from_now(&self, lifetime: &Lifetime) -> Duration {
+        let idle = self.policy.idle_ttl(self.max_age(lifetime));
+        let end = self.end(lifetime);
+        end.map_or(idle, |end| idle.min(end.duration_since(self.clock.now())))
     }
 
     /// Returns when a session expires that was last renewed or written at `seen`. The store keeps it for

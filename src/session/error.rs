@@ -6,7 +6,9 @@ use http::StatusCode;
 
 use super::MaxAgeError;
 use crate::{
-    document::{Document, EditError, MalformedDocument, ReadError, SerializeError},
+    document::{
+        Document, EditError, MalformedDocument, ReadError, SerializeError, name_for_display,
+    },
     id::EntropyError,
     patch::ChangeError,
     store::{StoreError, TagError, TooLarge, TooManyTags},
@@ -246,6 +248,18 @@ pub enum ContentionReason {
         /// The setting `commit_timeout`.
         limit: Duration,
     },
+    /// A request is giving the session a new id, and had not ended at the commit timeout. Only a
+    /// [`SessionCollection`](super::SessionCollection) fails with it.
+    #[error(
+        "it is getting a new id, and the request had not ended at the commit timeout of {limit:?}; try again"
+    )]
+    NewId {
+        /// The setting `commit_timeout`.
+        limit: Duration,
+    },
+    /// The record of the new id that a request gives to the session was written by something else.
+    #[error("the record of its new id was written by something else; repeat the request")]
+    NewRecord,
     /// Too many commits of the session wait in this process.
     #[error("{limit} commits of it wait already, which is the limit")]
     Commits {
@@ -276,10 +290,7 @@ pub enum ConflictReason {
 fn key_sizes(document: &Document, prefix: &str) -> Vec<(Box<str>, usize)> {
     let members = document.members().flatten();
     let sizes = members.map(|(key, value)| {
-        let name: String = prefix
-            .chars()
-            .chain(key.chars().take(MAX_NAME_CHARS))
-            .collect();
+        let name = format!("{prefix}{}", name_for_display(&key, MAX_NAME_CHARS));
         (name.into(), key.len() + value.as_bytes().len())
     });
     sizes.collect()

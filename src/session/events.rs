@@ -33,7 +33,9 @@ pub enum Event<'a> {
         /// The key of the new id.
         to: StoreKey,
     },
-    /// The destruction of a session.
+    /// The destruction of a session. Not emitted if the store still knows that the session had ended before, so there
+    /// may be no event if an answer of the store was lost. Requests that find an expired record at the same time emit
+    /// one each.
     Destroyed {
         /// The session's key.
         key: StoreKey,

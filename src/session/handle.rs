@@ -45,11 +45,12 @@ use crate::sync::{get_mut, lock};
 #[doc(alias = "SessionHandle")]
 pub struct Session {
     pub(super) engine: Arc<Engine>,
-    state: Arc<Mutex<SessionState>>,
+    pub(super) state: Arc<Mutex<SessionState>>,
 }
 
 impl Session {
     /// Creates the session of a request. It copies the session cookies and decrypts nothing.
+    #[inline]
     pub(crate) fn from_request<B>(engine: &Arc<Engine>, request: &Request<B>) -> Self {
         let mut pooled = pool_take();
         if let Some(state) = Arc::get_mut(&mut pooled) {
@@ -88,12 +89,17 @@ impl Session {
 
     /// Releases the lock, then emits the events that were queued under it.
     #[inline]
-    pub(super) fn unlock(&self, mut state: MutexGuard<'_, SessionState>) {
+    pub(super) fn unlock(&self, state: MutexGuard<'_, SessionState>) {
         if state.has_events() {
-            let events = state.take_events();
-            drop(state);
-            self.engine.emit_queued(&events);
+            self.emit_events(state);
         }
+    }
+
+    #[cold]
+    fn emit_events(&self, mut state: MutexGuard<'_, SessionState>) {
+        let events = state.take_events();
+        drop(state);
+        self.engine.emit_queued(&events);
     }
 
     /// Calls `run` with the locked state, in which the id of the request's cookie is resolved.
@@ -106,8 +112,17 @@ impl Session {
 
     /// Ends the request's use of the handle. If no clone is left, a later request reuses its
     /// buffers.
-    pub(super) fn recycle(self) {
-        pool_return(self.state);
+    pub(super) fn recycle(mut self) {
+        let state = Arc::get_mut(&mut self.state).map(get_mut);
+        if state.is_some_and(SessionState::reset_if_small) {
+            self.return_state();
+        }
+    }
+
+    /// Lets a later request reuse the state, which was reset. There is no clone of the handle.
+    #[inline(always)]
+    pub(super) fn return_state(self) {
+        pool_push(self.state);
     }
 }
 
@@ -134,15 +149,8 @@ fn pool_take() -> Arc<Mutex<SessionState>> {
         .unwrap_or_default()
 }
 
-fn pool_return(mut pooled: Arc<Mutex<SessionState>>) {
-    let Some(state) = Arc::get_mut(&mut pooled) else {
-        return;
-    };
-    let state = get_mut(state);
-    if state.is_accessed() && !state.is_small() {
-        return;
-    }
-    state.reset();
+#[inline]
+fn pool_push(pooled: Arc<Mutex<SessionState>>) {
     let _ = IDLE.try_with(|idle| {
         if let Ok(mut idle) = idle.try_borrow_mut()
             && idle.len() < POOL_SIZE

@@ -14,7 +14,10 @@ use super::{
     state::{LoadMode, PendingRead, Phase, SessionState},
     trace::{OperationEnd, OperationTrace},
 };
-use crate::{completion::panic_after_completion, store::StoreError};
+use crate::{
+    completion::panic_after_completion,
+    store::{ReadOutcome, StoreError},
+};
 
 /// The future of [`Session::load`] and [`Session::load_read_only`].
 ///
@@ -70,54 +73,76 @@ impl<'a> Load<'a> {
         state: &mut SessionState,
         cx: &mut Context<'_>,
     ) -> Poll<Result<&'a Session, SessionError>> {
-        let this = self;
-        let engine = &*this.session.engine;
-        if this.trace.is_none() && state.phase() == Phase::Unloaded {
-            this.trace = Some(OperationTrace::load(engine));
+        let engine = &*self.session.engine;
+        if self.trace.is_none() && state.phase() == Phase::Unloaded {
+            self.trace = Some(OperationTrace::load(engine));
         }
-        let _entered = this.trace.as_ref().map(OperationTrace::enter);
+        let _entered = self.trace.as_ref().map(OperationTrace::enter);
         let loaded = loop {
-            let begun = match this.reading.take() {
-                Some(reading) => Ok(Some(reading)),
-                None => state.begin_load(engine, this.mode),
-            };
-            let (key, mut reading) = match begun {
-                Ok(Some(reading)) => {
-                    this.attempts = this.attempts.max(1);
-                    reading
-                }
-                loaded => break loaded.map(drop),
-            };
-            let read = match Pin::new(&mut reading).poll(cx) {
-                Poll::Pending if state.is_id_ambiguous() => {
-                    let timeout = engine.policy.commit_timeout;
-                    poll_deadline(&mut this.deadline, timeout, cx).map(Err)
-                }
-                read => read,
-            };
-            let Poll::Ready(read) = read else {
-                this.reading = Some((key, reading));
-                return Poll::Pending;
-            };
-            if state.phase() != Phase::Unloaded {
-                // Another task of this request has loaded the session. Its result counts.
-                state.upgrade(this.mode);
-                break state.readable().map(drop);
-            }
-            // Another task may have found that this id is dead. Begin again with the next one.
-            if state.has_key(&key) {
-                match state.finish_load(engine, read, this.mode) {
-                    Ok(Some(next)) => {
-                        this.attempts += 1;
-                        this.reading = Some(next);
+            let (lookup, read) = match self.reading.take() {
+                None => match state.begin_load(engine, self.mode) {
+                    Ok(Some(PendingRead { reading, lookup })) => {
+                        self.attempts = self.attempts.max(1);
+                        match reading.into_result() {
+                            // No other task had the lock since the read began.
+                            Ok(read) => (lookup, read),
+                            Err(reading) => {
+                                self.reading = Some(PendingRead { reading, lookup });
+                                continue;
+                            }
+                        }
                     }
                     loaded => break loaded.map(drop),
+                },
+                Some(mut pending) => {
+                    let read = self.poll_read(&mut pending, state.is_id_ambiguous(), cx);
+                    let Poll::Ready(read) = read else {
+                        self.reading = Some(pending);
+                        return Poll::Pending;
+                    };
+                    let lookup = pending.lookup;
+                    match state.phase() {
+                        // Another task may have found that this id is dead. Begin again with the next one.
+                        Phase::Unloaded if !state.has_key(&lookup.key) => continue,
+                        Phase::Unloaded => (lookup, read),
+                        _ => match state.finish_later_load(engine, &lookup, self.mode) {
+                            Ok(Some(next)) => {
+                                self.attempts += 1;
+                                self.reading = Some(next);
+                                continue;
+                            }
+                            loaded => break loaded.map(drop),
+                        },
+                    }
                 }
+            };
+            match state.finish_load(engine, &lookup, read, self.mode) {
+                Ok(Some(next)) => {
+                    self.attempts += 1;
+                    self.reading = Some(next);
+                }
+                loaded => break loaded.map(drop),
             }
         };
-        this.is_completed = true;
-        this.end_trace(state, loaded.is_ok());
-        Poll::Ready(loaded.map(|()| this.session))
+        self.is_completed = true;
+        self.end_trace(state, loaded.is_ok());
+        Poll::Ready(loaded.map(|()| self.session))
+    }
+
+    /// Waits for the read. If it looks up one of several ids, at most until the time limit.
+    fn poll_read(
+        &mut self,
+        pending: &mut PendingRead,
+        is_limited: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ReadOutcome, StoreError>> {
+        match Pin::new(&mut pending.reading).poll(cx) {
+            Poll::Pending if is_limited => {
+                let timeout = self.session.engine.policy.commit_timeout;
+                poll_deadline(&mut self.deadline, timeout, cx).map(Err)
+            }
+            read => read,
+        }
     }
 
     fn end_trace(&mut self, state: &SessionState, is_ok: bool) {

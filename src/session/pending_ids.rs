@@ -26,6 +26,14 @@ impl PendingIds {
                 .iter()
                 .any(|(old, new)| (old, new) == (one, other) || (old, new) == (other, one))
     }
+
+    /// Returns the key of the session that a request is about to give the id with this key.
+    pub(super) fn old_key(&self, key: &StoreKey) -> Option<StoreKey> {
+        let pending = lock(&self.0);
+        pending
+            .iter()
+            .find_map(|(old, new)| (new == key).then_some(*old))
+    }
 }
 
 impl PendingId {

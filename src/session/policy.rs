@@ -21,9 +21,10 @@ pub enum CookiePolicy {
     /// id is alive. Otherwise a slow response could replace the cookie of a newer session.
     #[default]
     Rolling,
-    /// A response sends it only if the session was written, regenerated or destroyed, if a CSRF token
-    /// was issued for a new id, or if a renewal is due. Until then, a response to a request that did
-    /// not use its session has no session headers, so shared caches may store it.
+    /// A response sends it only if the session was stored for the first time, got a new id or another timeout, or
+    /// was destroyed, if a CSRF token was issued for a new id, or if a renewal is due. A later write alone does not
+    /// send it. Until then, a response to a request that did not use its session has no session headers, so shared
+    /// caches may store it.
     WhenUsed,
 }
 

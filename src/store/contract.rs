@@ -201,6 +201,10 @@ pub struct Capabilities {
     pub conditional_writes: bool,
     /// Destroyed keys are fenced by a tombstone. Default: on.
     pub tombstones: bool,
+    /// The time for which a destroyed key keeps its tombstone, if it is known. The commit of a
+    /// [`regenerate`](crate::Session::regenerate) whose new record is missing writes it again only within this
+    /// time, since it was evicted then. Otherwise the session ends: the record may have been destroyed. Default: none.
+    pub tombstone_ttl: Option<Duration>,
     /// Records outlive this process. Default: off.
     pub persistent: bool,
     /// Several machines may use the same records. Default: off.
@@ -218,6 +222,7 @@ impl Default for Capabilities {
         Self {
             conditional_writes: true,
             tombstones: true,
+            tombstone_ttl: None,
             persistent: false,
             shared: false,
             list_by_tag: true,
@@ -239,6 +244,13 @@ impl Capabilities {
     #[must_use]
     pub const fn tombstones(mut self, enabled: bool) -> Self {
         self.tombstones = enabled;
+        self
+    }
+
+    /// Sets [`tombstone_ttl`](#structfield.tombstone_ttl).
+    #[must_use]
+    pub const fn tombstone_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.tombstone_ttl = ttl;
         self
     }
 

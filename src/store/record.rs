@@ -1,6 +1,6 @@
 //! Records, the writes of records, and the outcomes of both.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 
@@ -34,7 +34,9 @@ impl Version {
 }
 
 /// A live record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows the length of the data only, because the data belongs to the visitor.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
     /// The data, exactly as written.
@@ -64,6 +66,16 @@ impl Record {
     }
 }
 
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("bytes", &self.data.len())
+            .field("tags", &self.tags)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A conditional write of a whole record, for [`Store::write`](super::Store::write).
 ///
 /// ```
@@ -76,7 +88,9 @@ impl Record {
 /// assert!(request.tags.is_empty());
 /// # Ok::<(), hyper_session::id::EntropyError>(())
 /// ```
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the length of the data only, because the data belongs to the visitor.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct WriteRequest {
     /// The key of the record.
@@ -113,6 +127,18 @@ impl WriteRequest {
     pub fn tags(mut self, tags: Tags) -> Self {
         self.tags = tags;
         self
+    }
+}
+
+impl fmt::Debug for WriteRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteRequest")
+            .field("key", &self.key)
+            .field("bytes", &self.data.len())
+            .field("tags", &self.tags)
+            .field("expiry", &self.expiry)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
     }
 }
 

@@ -91,7 +91,12 @@ pub struct TagError(usize);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Tags(Bytes);
+pub struct Tags(
+    /// `None` for no tags, which is cheaper to clone and to drop than empty bytes.
+    Option<Bytes>,
+);
+
+static NO_TAGS: Bytes = Bytes::new();
 
 impl Tags {
     /// The maximum length of [`as_bytes`](Self::as_bytes).
@@ -99,7 +104,7 @@ impl Tags {
 
     /// Returns the value without tags.
     pub const fn new() -> Self {
-        Self(Bytes::new())
+        Self(None)
     }
 
     /// Returns the tags that [`as_bytes`](Self::as_bytes) returned, or `None` if `bytes` cannot come
@@ -113,17 +118,24 @@ impl Tags {
             }
             (rest, last, count) = (after, Some(name), count + 1);
         }
-        Some(Self(bytes))
+        Some(Self::from_encoded(bytes))
+    }
+
+    fn from_encoded(bytes: Bytes) -> Self {
+        Self((!bytes.is_empty()).then_some(bytes))
     }
 
     /// Returns the encoded tags, to be stored.
     pub const fn as_bytes(&self) -> &Bytes {
-        &self.0
+        match &self.0 {
+            Some(bytes) => bytes,
+            None => &NO_TAGS,
+        }
     }
 
     /// Returns `true` if there is no tag.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Returns the number of tags.
@@ -138,7 +150,7 @@ impl Tags {
 
     /// Returns an iterator over the names, in byte order.
     pub fn iter(&self) -> TagsIter<'_> {
-        TagsIter(&self.0)
+        TagsIter(self.as_bytes())
     }
 
     /// Adds a tag. Returns `false` if it is there already.
@@ -158,14 +170,15 @@ impl Tags {
             .take_while(|other| *other < name)
             .map(encoded_len)
             .sum();
-        let (before, after) = self.0.split_at_checked(before).unwrap_or((&self.0, &[]));
-        let mut bytes = BytesMut::with_capacity(self.0.len() + encoded_len(name));
+        let encoded = self.as_bytes();
+        let (before, after) = encoded.split_at_checked(before).unwrap_or((encoded, &[]));
+        let mut bytes = BytesMut::with_capacity(encoded.len() + encoded_len(name));
         bytes.put_slice(before);
         // A tag has 1 to 256 bytes.
         bytes.put_u8(u8::try_from(name.len().saturating_sub(1)).unwrap_or(u8::MAX));
         bytes.put_slice(name.as_bytes());
         bytes.put_slice(after);
-        self.0 = bytes.freeze();
+        *self = Self::from_encoded(bytes.freeze());
         Ok(true)
     }
 
@@ -181,8 +194,8 @@ impl Tags {
             .map(encoded_len)
             .sum();
         let end = start + encoded_len(name);
-        let kept = [self.0.get(..start), self.0.get(end..)];
-        self.0 = kept.map(Option::unwrap_or_default).concat().into();
+        let kept = [self.as_bytes().get(..start), self.as_bytes().get(end..)];
+        *self = Self::from_encoded(kept.map(Option::unwrap_or_default).concat().into());
         true
     }
 }

@@ -10,8 +10,8 @@ const APP_KEY: &str = "the key of the testing kit, for no other use";
 
 /// [`Sessions`] for a test, with a [`TestStore`] in memory and a manual clock.
 ///
-/// The clock begins at the system's time and moves only with [`advance`](Self::advance). So a handler may take the
-/// `Expires` of a cookie from the system's clock.
+/// The clock begins at the system's time and moves only with [`advance`](Self::advance) and [`Clock::set`]. So a
+/// handler may take the `Expires` of a cookie from the system's clock.
 ///
 /// ```
 /// use hyper_session::testing::{StoreCall, TestSessions};

@@ -7,7 +7,7 @@ pub(crate) mod native;
 
 use std::fmt::Debug;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 pub(crate) use self::lifetime::{Lifetime, LifetimeChange};
@@ -33,12 +33,28 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// The claim is not authenticated. Use it only to decide whether to open the cookie.
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp>;
 
-    /// Encodes the record of a session.
-    fn encode(&self, lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes;
+    /// Encodes the record of a session, into `spare` if its capacity fits.
+    fn encode(
+        &self,
+        lifetime: &Lifetime,
+        data: &Document,
+        flash: &Document,
+        spare: Option<BytesMut>,
+    ) -> Bytes;
 
-    /// Encodes the fence that replaces the record under the key `from` of an old id. If `forward` cannot
-    /// be sealed, the fence does not forward.
-    fn fence(&self, from: &StoreKey, forward: Option<&Forward>) -> Bytes;
+    /// Encodes the fence that replaces the record under the key `from` of an old id. It names the key `to` of
+    /// the new id. If `forward` cannot be sealed, the fence does not forward.
+    fn fence(&self, from: &StoreKey, to: Option<&StoreKey>, forward: Option<&Forward>) -> Bytes;
+
+    /// Returns `true` if a record is a fence that names this key as that of the new id. Returns `None` if the
+    /// record is no fence, or a fence that names no key.
+    fn fence_names(&self, record: &[u8], to: &StoreKey) -> Option<bool>;
+
+    /// Adds a pending mark to a record.
+    fn mark_pending(&self, record: &[u8], mark: &PendingMark) -> Bytes;
+
+    /// Returns the pending mark of a record.
+    fn pending_mark(&self, record: &[u8]) -> Option<PendingMark>;
 
     /// Opens the new id in a fence that was read under the key `from`. Returns `None` if the record is
     /// not a fence, or does not forward.
@@ -84,6 +100,16 @@ pub(crate) struct OpenedIdCookie {
     pub(crate) cookie: IdCookie,
     /// `true` if a previous key sealed the cookie, so it should be sealed again.
     pub(crate) outdated: bool,
+}
+
+/// The pending mark of a record that a regeneration stores under the new id. It stays until the next write of
+/// the record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingMark {
+    /// The key of the old id.
+    pub(crate) from: StoreKey,
+    /// The time of the write.
+    pub(crate) written: Timestamp,
 }
 
 /// The fields of a record besides the session's data.

@@ -6,7 +6,7 @@
 //! | offset | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 1 | format version: 2 |
-//! | 1 | 1 | kind: 0 for a session, 1 for a fence under the old id after a regeneration |
+//! | 1 | 1 | kind: 0 for a session, 1 for a fence under the old id after a regeneration, 2 for a session with a pending mark |
 //! | 2 | 20 | lifetime of the session |
 //! | 22 | 4 | length of the data's text |
 //! | 26 | 4 | length of the data's index |
@@ -23,9 +23,13 @@
 //! messages with equal content. Numbers are little endian. Empty flash messages have no text and no
 //! index.
 //!
-//! A fence ends after the head, whose other fields are zero. If the fence forwards to the new id for a
-//! grace window, it has the lifetime of the session, and a sealed text follows: the new id (16 bytes)
-//! and the end of the window (8 bytes). The seal is bound to the key of the old id.
+//! A pending mark follows the flash messages. It is the key of the old id (32 bytes), and the time at which the
+//! record was written (8 bytes).
+//!
+//! A fence ends after the head. In place of the lengths, it has the first 16 bytes of the new id's key, or
+//! zeros if it names none. If the fence forwards to the new id for a grace window, it has the lifetime of the
+//! session, and a sealed text follows: the new id (16 bytes) and the end of the window (8 bytes). The seal is
+//! bound to the key of the old id. Other fences have a lifetime of zeros.
 //!
 //! An id cookie begins with six base64url characters that claim the second of its last renewal. The
 //! rest is a sealed text of five fields: the format version (1 byte), the id (16 bytes), that second
@@ -35,11 +39,12 @@
 //! open the seal. The session itself uses only the sealed values.
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use zeroize::Zeroize;
 
 use super::{
-    CookieText, DecodeError, Format, Forward, IdCookie, Lifetime, OpenedIdCookie, RecordHead,
+    CookieText, DecodeError, Format, Forward, IdCookie, Lifetime, OpenedIdCookie, PendingMark,
+    RecordHead,
 };
 use crate::{
     clock::Timestamp,
@@ -54,8 +59,13 @@ const VERSION: u8 = 2;
 const VERSION_END: u8 = 0x20;
 const KIND_SESSION: u8 = 0;
 const KIND_FENCE: u8 = 1;
+const KIND_PENDING: u8 = 2;
 const LENGTHS_OFFSET: usize = 2 + Lifetime::LEN;
-const HEAD_LEN: usize = LENGTHS_OFFSET + 16;
+const HEAD_LEN: usize = LENGTHS_OFFSET + NAME_LEN;
+/// Maximum unused capacity of a buffer that is reused for a record, in bytes.
+const MAX_UNUSED: usize = 64;
+/// Length of the lengths of a session, and of the name of a key in a fence.
+const NAME_LEN: usize = 16;
 const ID_PLAIN_LEN: usize = 1 + SessionId::LEN + 4 + 1 + Lifetime::LEN;
 const CLAIM_LEN: usize = 6;
 const FORWARD_LEN: usize = SessionId::LEN + 8;
@@ -105,15 +115,19 @@ impl Format for NativeFormat {
 
     fn open_id(&self, text: &[u8]) -> Result<OpenedIdCookie, &'static str> {
         let (_, sealed) = text.split_first_chunk::<CLAIM_LEN>().ok_or("too short")?;
+        // Saves decoding a long value that a client made up.
+        if sealed.len() > Codec::sealed_len(ID_PLAIN_LEN) {
+            return Err("too long");
+        }
         let mut plain = Buffer::new();
         let opened = self
             .ids
             .open(sealed, &mut plain)
             .map_err(|error| error.reason().as_str())?;
-        let cookie = decode_id(&plain).ok_or("authentic, but not an id cookie of this version")?;
+        let cookie = decode_id(&plain);
         plain.zeroize();
         Ok(OpenedIdCookie {
-            cookie,
+            cookie: cookie.ok_or("authentic, but not an id cookie of this version")?,
             outdated: !opened.first_key,
         })
     }
@@ -123,20 +137,28 @@ impl Format for NativeFormat {
         decode_claim(claim).map(from_seconds)
     }
 
-    fn encode(&self, lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes {
-        encode_record(lifetime, data, flash)
+    fn encode(
+        &self,
+        lifetime: &Lifetime,
+        data: &Document,
+        flash: &Document,
+        spare: Option<BytesMut>,
+    ) -> Bytes {
+        encode_record(lifetime, data, flash, spare)
     }
 
-    fn fence(&self, from: &StoreKey, forward: Option<&Forward>) -> Bytes {
-        const FENCE: [u8; HEAD_LEN] = {
-            let mut head = [0; HEAD_LEN];
-            head[0] = VERSION;
-            head[1] = KIND_FENCE;
-            head
+    fn fence(&self, from: &StoreKey, to: Option<&StoreKey>, forward: Option<&Forward>) -> Bytes {
+        let encode = |lifetime: &Lifetime, text: &[u8]| {
+            let mut bytes = Vec::with_capacity(HEAD_LEN + text.len());
+            bytes.extend_from_slice(&[VERSION, KIND_FENCE]);
+            put_lifetime(lifetime, &mut bytes);
+            bytes.extend(to.map_or([0; NAME_LEN], fence_name));
+            bytes.extend_from_slice(text);
+            Bytes::from(bytes)
         };
-        let plain = Bytes::from_static(&FENCE);
+        let plain = || encode(&Lifetime::default(), &[]);
         let Some(forward) = forward else {
-            return plain;
+            return plain();
         };
         let mut content = [0; FORWARD_LEN];
         let mut rest = &mut content[..];
@@ -145,14 +167,44 @@ impl Format for NativeFormat {
         let mut text = Buffer::new();
         let sealed = self.forwards(from).seal(&content, &mut text);
         content.zeroize();
-        if sealed.is_err() {
-            return plain;
+        match sealed {
+            Ok(_) => encode(&forward.lifetime, &text),
+            Err(_) => plain(),
         }
-        let mut bytes = vec![VERSION, KIND_FENCE];
-        put_lifetime(&forward.lifetime, &mut bytes);
-        bytes.resize(HEAD_LEN, 0);
-        bytes.extend_from_slice(&text);
+    }
+
+    fn fence_names(&self, record: &[u8], to: &StoreKey) -> Option<bool> {
+        let (head, name) = split_head(record).ok()?;
+        if !head.is_fence {
+            return None;
+        }
+        (name != [0; NAME_LEN]).then(|| name == fence_name(to))
+    }
+
+    fn mark_pending(&self, record: &[u8], mark: &PendingMark) -> Bytes {
+        let written = mark.written.as_millis().to_le_bytes();
+        let mut bytes = [record, mark.from.as_bytes(), &written].concat();
+        if let Some(kind) = bytes.get_mut(1) {
+            *kind = KIND_PENDING;
+        }
         bytes.into()
+    }
+
+    fn pending_mark(&self, record: &[u8]) -> Option<PendingMark> {
+        let [VERSION, KIND_PENDING, ..] = record else {
+            return None;
+        };
+        let (_, mut lengths) = split_head(record).ok()?;
+        let mut start = HEAD_LEN;
+        while lengths.has_remaining() {
+            start = start.checked_add(lengths.get_u32_le() as usize)?;
+        }
+        let (from, written) = record.get(start..)?.split_first_chunk()?;
+        let written = u64::from_le_bytes(written.try_into().ok()?);
+        Some(PendingMark {
+            from: StoreKey::from_bytes(*from),
+            written: Timestamp::from_millis(written),
+        })
     }
 
     fn open_forward(&self, from: &StoreKey, record: &[u8]) -> Option<Forward> {
@@ -162,15 +214,10 @@ impl Format for NativeFormat {
             return None;
         }
         let mut content = Buffer::new();
-        self.forwards(from).open(text, &mut content).ok()?;
-        let (id, until) = content.split_first_chunk()?;
-        let forward = Forward {
-            id: SessionId::from_bytes(*id),
-            until: Timestamp::from_millis(u64::from_le_bytes(until.try_into().ok()?)),
-            lifetime: head.lifetime,
-        };
-        content.zeroize();
-        Some(forward)
+        let opened = self.forwards(from).open(text, &mut content).ok();
+        let forward = opened.and_then(|_| decode_forward(&content, head.lifetime));
+        content.erase();
+        forward
     }
 
     fn decode_head(&self, record: &[u8]) -> Result<RecordHead, DecodeError> {
@@ -194,33 +241,52 @@ impl Format for NativeFormat {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
             end = load_document(record, end, text, index, document).ok_or(DecodeError::Damaged)?;
         }
-        (end == record.len())
+        let is_complete = end == record.len() || self.pending_mark(record).is_some();
+        is_complete
             .then_some(record_head)
             .ok_or(DecodeError::Damaged)
     }
 }
 
 /// Encodes the record of a session; see [`Format::encode`].
-pub(crate) fn encode_record(lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes {
-    let capacity = |document: &Document| document.text().len() + 4 * document.len();
-    let mut bytes = Vec::with_capacity(HEAD_LEN + capacity(data) + capacity(flash));
-    bytes.extend_from_slice(&[VERSION, KIND_SESSION]);
-    put_lifetime(lifetime, &mut bytes);
-    bytes.resize(HEAD_LEN, 0);
-    let data_lengths = append_document(data, &mut bytes);
-    let flash_lengths = if flash.is_empty() {
-        [0; 8]
-    } else {
-        append_document(flash, &mut bytes)
-    };
-    if let Some((data, flash)) = bytes
-        .get_mut(LENGTHS_OFFSET..HEAD_LEN)
-        .map(|at| at.split_at_mut(8))
-    {
-        data.copy_from_slice(&data_lengths);
-        flash.copy_from_slice(&flash_lengths);
+pub(crate) fn encode_record(
+    lifetime: &Lifetime,
+    data: &Document,
+    flash: &Document,
+    spare: Option<BytesMut>,
+) -> Bytes {
+    let flash = (!flash.is_empty()).then_some(flash);
+    let mut head = [0; HEAD_LEN];
+    let mut rest = &mut head[..];
+    rest.put_slice(&[VERSION, KIND_SESSION]);
+    put_lifetime(lifetime, &mut rest);
+    let mut len = HEAD_LEN;
+    for document in [Some(data), flash].into_iter().flatten() {
+        let (text, index) = (document.text().len(), 4 * document.len());
+        // The size limit of a document is far below 4 GiB.
+        rest.put_u32_le(text as u32);
+        rest.put_u32_le(index as u32);
+        len += text + index;
     }
-    bytes.into()
+    let fits = |spare: &BytesMut| (len..=len + MAX_UNUSED).contains(&spare.capacity());
+    let spare = spare.filter(fits);
+    let is_new = spare.is_none();
+    let mut bytes = spare.unwrap_or_else(|| BytesMut::with_capacity(len));
+    bytes.extend_from_slice(&head);
+    for document in [Some(data), flash].into_iter().flatten() {
+        bytes.extend_from_slice(document.text());
+        bytes.extend_from_slice(document.index());
+    }
+    match is_new {
+        // `split` allocates the reference count here, and not in the first read. It is reused with the buffer.
+        true => bytes.split().freeze(),
+        false => bytes.freeze(),
+    }
+}
+
+/// Returns the part of a key by which a fence names it.
+fn fence_name(key: &StoreKey) -> [u8; NAME_LEN] {
+    std::array::from_fn(|at| key.as_bytes()[at])
 }
 
 /// Returns the head of a record, and the bytes of the lengths after it.
@@ -231,7 +297,7 @@ fn split_head(record: &[u8]) -> Result<(RecordHead, &[u8]), DecodeError> {
     }
     let mut head = record.get(..HEAD_LEN).ok_or(DecodeError::Damaged)?;
     let is_fence = match (head.get_u8(), head.get_u8()) {
-        (VERSION, kind @ (KIND_SESSION | KIND_FENCE)) => kind == KIND_FENCE,
+        (VERSION, kind @ KIND_SESSION..=KIND_PENDING) => kind == KIND_FENCE,
         _ => return Err(DecodeError::Damaged),
     };
     let lifetime = get_lifetime(&mut head);
@@ -253,8 +319,9 @@ fn load_document(
         return Some(end);
     }
     record.get(start..end)?;
-    let (text, index) = (record.slice(start..middle), record.slice(middle..end));
-    document.load(text, index).ok()?;
+    document
+        .load_ranges(record, start..middle, middle..end)
+        .ok()?;
     Some(end)
 }
 
@@ -303,6 +370,16 @@ fn decode_id(plain: &[u8]) -> Option<IdCookie> {
     })
 }
 
+/// Decodes the opened content of a fence.
+fn decode_forward(content: &[u8], lifetime: Lifetime) -> Option<Forward> {
+    let (id, until) = content.split_first_chunk()?;
+    Some(Forward {
+        id: SessionId::from_bytes(*id),
+        until: Timestamp::from_millis(u64::from_le_bytes(until.try_into().ok()?)),
+        lifetime,
+    })
+}
+
 fn put_lifetime(lifetime: &Lifetime, out: &mut impl BufMut) {
     let (created, timeout, end) = lifetime.into_parts();
     out.put_u64_le(created.as_millis());
@@ -322,20 +399,4 @@ fn get_lifetime(bytes: &mut impl Buf) -> Lifetime {
 
 fn from_seconds(seconds: u32) -> Timestamp {
     Timestamp::from_millis(u64::from(seconds) * 1000)
-}
-
-/// Appends a document's text and index and returns their lengths in the form of the header.
-///
-/// The size limit of a document is far below 4 GiB, so a length always fits.
-fn append_document(document: &Document, record: &mut Vec<u8>) -> [u8; 8] {
-    let start = record.len();
-    record.extend_from_slice(document.text());
-    let text = record.len() - start;
-    document.write_index(record);
-    let index = record.len() - start - text;
-    let mut lengths = [0; 8];
-    let (first, second) = lengths.split_at_mut(4);
-    first.copy_from_slice(&u32::try_from(text).unwrap_or(u32::MAX).to_le_bytes());
-    second.copy_from_slice(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes());
-    lengths
 }

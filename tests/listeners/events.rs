@@ -153,6 +153,9 @@ fn events_are_counted_with_their_reasons() {
             browser
                 .visit(async |s| s.report_csrf_failure("no token"))
                 .await;
+            let mut forger = Browser::new(&sessions_with_listeners());
+            forger.jar.set("session", "forged-by-a-client");
+            forger.visit(async |_| ()).await;
         });
     });
     let mut counters: Vec<String> = counted
@@ -176,8 +179,9 @@ fn events_are_counted_with_their_reasons() {
         counters,
         [
             "hyper_session_events_total committed 2",
+            "hyper_session_events_total cookie_rejected: too_short 1",
             "hyper_session_events_total csrf_refused: no token 1",
-            "hyper_session_events_total initiated 3",
+            "hyper_session_events_total initiated 4",
         ]
     );
 }

@@ -4,45 +4,61 @@
 use std::{
     error::Error,
     fmt::{Debug, Write},
+    path::Path,
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use http::Request;
+use http_body_util::Full;
 use hyper_session::{
     CookieStore, Event, FileStore, MemoryStore, MigratingStore, RedisStore, Session, SessionConfig,
     Sessions,
-    form::ValidationErrors,
-    seal::SealKey,
-    store::{Store, Tag},
+    cookie::{CookieName, Finder},
+    form::{Input, InputLimits, ValidationErrors},
+    id::SessionId,
+    import::Importer,
+    seal::{KeyRing, SealKey},
+    service::RequestInfo,
+    store::{Expected, Store, Tag, Tags, WriteRequest},
     testing::{StoreCall, TestStore},
 };
 use metrics_util::debugging::DebuggingRecorder;
 use serde_json::json;
 
 use crate::{
+    forms::show_forms,
     log::{Log, ONE},
-    support::{Browser, redis_servers::Server, scratch::Scratch},
+    support::{
+        Browser,
+        redis_servers::Server,
+        scratch::Scratch,
+        secrets::{find, line},
+    },
+    tokens::{self, CsrfSecret},
 };
 
 const APP_KEY: &str = "canary-key-of-thirty-two-characters-1";
 const PREVIOUS_KEY: &str = "canary-key-of-thirty-two-characters-2";
 const PASSWORD: &str = "canary-redis-password";
 /// Part of every value, message, tag and form field of the sessions.
-const VALUE: &str = "canary-value";
+pub(crate) const VALUE: &str = "canary-value";
 
 /// All texts that a program may print, and the secrets that must not be in them.
 #[derive(Clone, Default)]
-struct Capture {
+pub(crate) struct Capture {
     texts: Arc<Mutex<String>>,
     secrets: Arc<Mutex<Vec<String>>>,
+    csrf_secrets: Arc<Mutex<Vec<CsrfSecret>>>,
 }
 
 impl Capture {
-    fn show(&self, shown: &dyn Debug) {
+    pub(crate) fn show(&self, shown: &dyn Debug) {
         writeln!(self.texts.lock().unwrap(), "{shown:?} {shown:#?}").unwrap();
     }
 
-    fn show_error(&self, error: &(dyn Error + 'static)) {
+    pub(crate) fn show_error(&self, error: &(dyn Error + 'static)) {
         writeln!(self.texts.lock().unwrap(), "{error:?} {error:#?}").unwrap();
         for error in std::iter::successors(Some(error), |&error| error.source()) {
             writeln!(self.texts.lock().unwrap(), "{error}").unwrap();
@@ -50,19 +66,22 @@ impl Capture {
     }
 
     #[track_caller]
-    fn show_failure<T>(&self, result: Result<T, impl Error + 'static>) {
+    pub(crate) fn show_failure<T>(&self, result: Result<T, impl Error + 'static>) {
         let error = result.err();
         self.show_error(&error.expect("an error to show"));
     }
 
-    fn hide(&self, secret: impl Into<String>) {
+    pub(crate) fn hide(&self, secret: impl Into<String>) {
         self.secrets.lock().unwrap().push(secret.into());
     }
 
-    /// Hides what identifies a session: its id, its CSRF token and its cookies.
-    fn hide_session(&self, session: &Session) {
+    /// Hides what identifies a session: its id and its CSRF secret.
+    pub(crate) fn hide_session(&self, session: &Session) {
         self.hide(session.id().unwrap().to_string());
-        self.hide(session.csrf_token().unwrap());
+        let token = session.csrf_token().unwrap();
+        let secret = CsrfSecret::from_token(token.as_bytes()).unwrap();
+        secret.texts().into_iter().for_each(|text| self.hide(text));
+        self.csrf_secrets.lock().unwrap().push(secret);
         let bytes = session.id().unwrap();
         let hex = bytes.as_bytes().iter().map(|byte| format!("{byte:02x}"));
         self.hide(hex.collect::<String>());
@@ -75,14 +94,14 @@ impl Capture {
     }
 }
 
-fn config() -> SessionConfig {
+pub(crate) fn config() -> SessionConfig {
     SessionConfig::default()
         .secure(false)
         .app_key(APP_KEY)
         .previous_key(PREVIOUS_KEY)
 }
 
-fn build(config: SessionConfig, store: impl Store, capture: &Capture) -> Sessions {
+pub(crate) fn build(config: SessionConfig, store: impl Store, capture: &Capture) -> Sessions {
     let events = capture.clone();
     let sessions = Sessions::builder(config)
         .store(store)
@@ -238,14 +257,136 @@ async fn show_troubles(capture: &Capture) {
     capture.show(&key);
 }
 
+/// What a store, a cookie scan and an error page hold of a session and a request.
+async fn show_parts(capture: &Capture) {
+    let key = SessionId::generate().unwrap().store_key();
+    let mut tags = Tags::new();
+    tags.insert(&Tag::new(VALUE).unwrap()).unwrap();
+    let request = WriteRequest::new(&key, VALUE, Duration::from_secs(60), Expected::Absent);
+    let request = request.tags(tags);
+    capture.show(&request);
+    let store = MemoryStore::new();
+    store.write(request.clone()).await.unwrap();
+    capture.show(&store.write(request).await.unwrap());
+    capture.show(&store.read(&key, None).await.unwrap());
+    let line = format!("a={VALUE}; session={VALUE}");
+    let head = Request::get(format!("/?token={VALUE}"))
+        .header("cookie", &line)
+        .header("referer", format!("http://localhost/?token={VALUE}"));
+    let head = head.body(()).unwrap();
+    let finder = Finder::new(&CookieName::new("session").unwrap());
+    for mut cookies in [finder.find(head.headers()), finder.find_in(line.as_bytes())] {
+        capture.show(&cookies);
+        cookies.next().unwrap();
+        capture.show(&cookies);
+    }
+    capture.show(&RequestInfo::new(&head));
+}
+
+/// A form with a file, and the import of a session.
+async fn show_files(capture: &Capture) {
+    let body = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"{VALUE}\"; filename=\"{VALUE}\"\r\n\r\n\
+         {VALUE}\r\n--b--\r\n"
+    );
+    let request = Request::post("/")
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(Full::<bytes::Bytes>::from(body))
+        .unwrap();
+    let mut reader = Input::reader(request, &InputLimits::new()).await.unwrap();
+    capture.show(&reader.next_file().await.unwrap().unwrap());
+    let input = reader.finish().await.unwrap();
+    capture.show(&(&input, input.files()));
+    let folder = Scratch::new();
+    let sessions = folder.path().join("sessions");
+    std::fs::create_dir(&sessions).unwrap();
+    std::fs::write(sessions.join(format!("{VALUE}.txt")), VALUE).unwrap();
+    let store = FileStore::open(folder.path().join("store")).unwrap();
+    let importer = Importer::new(&sessions, Duration::from_secs(60));
+    let import = importer.run(&store, |file| {
+        capture.show(&file);
+        None
+    });
+    assert_eq!(import.await.unwrap().refused, 1);
+}
+
+/// A commit while it writes.
+async fn show_commit(capture: &Capture) {
+    let store = TestStore::new(MemoryStore::new());
+    let sessions = build(config(), store.clone(), capture);
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("data", VALUE).unwrap()).await;
+    capture.hide_cookies(&browser);
+    let change = async |s: Session| {
+        s.load().await.unwrap().put("data", [VALUE]).unwrap();
+        let write = store.hold(StoreCall::Write);
+        let mut commit = Box::pin(s.commit());
+        tokio::select! {
+            biased;
+            _ = &mut commit => panic!("the write is held"),
+            () = write.reached() => capture.show(&commit),
+        }
+        write.open();
+        commit.await.unwrap();
+    };
+    browser.request(change).await;
+    capture.hide_cookies(&browser);
+}
+
+/// Runs the `session-file` tool on a store that is encrypted with [`APP_KEY`], then damages the store and runs
+/// it again: with a wrong key, and with the right one.
+fn show_tool(capture: &Capture, directory: &Path) {
+    let show = |arguments: &[&str], key: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
+        command.args(arguments).arg(directory).env("CANARY", key);
+        let output = command.output().unwrap();
+        for bytes in [output.stdout, output.stderr] {
+            let text = String::from_utf8(bytes).unwrap();
+            writeln!(capture.texts.lock().unwrap(), "session-file: {text}").unwrap();
+        }
+    };
+    let with_key = |command| [command, "--key-env", "CANARY"];
+    for arguments in [&["stats"][..], &["verify"], &["dump"], &["dump", "--keys"]] {
+        show(arguments, "");
+    }
+    let log = directory.join("0000000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    show(&["verify"], "");
+    for key in [
+        "canary-short",
+        "canary-key-of-thirty-two-characters-5",
+        APP_KEY,
+    ] {
+        show(&with_key("repair"), key);
+        show(&with_key("compact"), key);
+    }
+}
+
 async fn run(capture: &Capture) {
+    show_parts(capture).await;
+    show_files(capture).await;
+    show_commit(capture).await;
+    show_forms(capture).await;
+
     use_sessions(&build(config(), MemoryStore::new(), capture), capture).await;
     let folder = Scratch::new();
-    let file = FileStore::open(folder.path()).unwrap();
-    capture.show(&file);
-    let sessions = build(config(), file, capture);
-    use_sessions(&sessions, capture).await;
-    sessions.close().await.unwrap();
+    let ring = KeyRing::new(SealKey::from_text(APP_KEY).unwrap());
+    for builder in [
+        FileStore::builder(folder.path().join("plain")),
+        FileStore::builder(folder.path().join("encrypted")).encrypt_with(&ring),
+    ] {
+        capture.show(&builder);
+        let file = builder.open().unwrap();
+        capture.show(&file);
+        let sessions = build(config(), file, capture);
+        use_sessions(&sessions, capture).await;
+        sessions.close().await.unwrap();
+    }
+    show_tool(capture, &folder.path().join("plain"));
+    show_tool(capture, &folder.path().join("encrypted"));
     let cookies = CookieStore::new()
         .with_overflow(MemoryStore::new())
         .with_revocation(MemoryStore::new());
@@ -258,6 +399,11 @@ async fn run(capture: &Capture) {
     capture.show(&redis);
     let sessions = build(config(), redis, capture);
     use_sessions(&sessions, capture).await;
+    let cached = RedisStore::builder(&url(PASSWORD)).with_near_cache();
+    capture.show(&cached);
+    let cached = cached.connect().await.unwrap();
+    use_sessions(&build(config(), cached.clone(), capture), capture).await;
+    capture.show(&(&cached, cached.cache_stats()));
     capture.hide("canary-wrong-password");
     capture.show_failure(RedisStore::connect(&url("canary-wrong-password")).await);
     capture.show_failure(RedisStore::builder("redis://:canary-wrong-password@:x").build());
@@ -304,20 +450,35 @@ fn logs_metrics_events_and_errors_contain_no_secret() {
         (2, "WriteDropped"),
         (2, "Conflict {"),
         (2, "StoreFailed"),
+        (2, "Conflict(Record {"),
+        (2, "WriteRequest {"),
+        (2, "RequestInfo {"),
+        (2, "FileInfo {"),
+        (2, "ImportedFile {"),
+        (2, "Commit {"),
+        (2, "CsrfFailed"),
+        (2, "RequestFailure {"),
+        (2, "CacheStats {"),
+        (2, "session-file: sound"),
+        (2, "are damaged at offset"),
+        (2, "session-file: session-file: environment variable CANARY"),
     ] {
         assert!(texts[text].1.contains(part), "{part} in {}", texts[text].0);
     }
+    let csrf_secrets = capture.csrf_secrets.lock().unwrap().clone();
+    for (kind, text) in &texts {
+        assert_eq!(tokens::find(text, &csrf_secrets), None, "in the {kind}");
+    }
     let secrets = capture.secrets.lock().unwrap().clone();
     assert!(secrets.len() > 60, "{}", secrets.len());
-    let fixed = ["canary", APP_KEY, PREVIOUS_KEY, PASSWORD, VALUE];
-    for secret in fixed.into_iter().chain(secrets.iter().map(String::as_str)) {
-        assert!(secret.len() >= 6, "{secret}");
-        for (kind, text) in &texts {
-            if let Some(at) = text.find(secret) {
-                let start = text[..at].rfind('\n').map_or(0, |start| start + 1);
-                let line = text[start..].lines().next().unwrap();
-                panic!("{secret:?} in the {kind}: {line}");
-            }
+    let bytes = format!("{:?}", VALUE.as_bytes());
+    let bytes = bytes.trim_matches(['[', ']']);
+    let fixed = ["canary", APP_KEY, PREVIOUS_KEY, PASSWORD, VALUE, bytes];
+    let secrets = secrets.iter().map(String::as_str).chain(fixed);
+    assert!(secrets.clone().all(|secret| secret.len() >= 6));
+    for (kind, text) in &texts {
+        if let Some(at) = find(text, secrets.clone()) {
+            panic!("a secret is in the {kind}: {}", line(text, at));
         }
     }
 }

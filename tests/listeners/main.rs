@@ -10,6 +10,16 @@ mod support;
 mod events;
 #[cfg(all(
     unix,
+    feature = "cli",
+    feature = "file",
+    feature = "forms",
+    feature = "metrics",
+    feature = "redis"
+))]
+mod forms;
+#[cfg(all(
+    unix,
+    feature = "cli",
     feature = "file",
     feature = "forms",
     feature = "metrics",
@@ -24,3 +34,5 @@ mod redis_outage;
 #[cfg(feature = "metrics")]
 mod secrets;
 mod store_outages;
+#[cfg(feature = "metrics")]
+mod tokens;

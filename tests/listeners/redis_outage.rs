@@ -8,7 +8,7 @@ use std::{
 
 use http::StatusCode;
 use hyper_session::{
-    Sessions,
+    SessionConfig, Sessions,
     service::{SessionsBuilder, TracingListener},
     store::{RedisStore, Store},
 };
@@ -78,6 +78,37 @@ async fn an_outage_is_logged_without_any_listener() {
         assert!(text.contains(&line), "{text}");
         assert!(text.contains("Connection refused"), "{text}");
     }
+}
+
+/// Another application uses the same prefix.
+#[tokio::test]
+async fn a_shared_prefix_is_logged_without_any_listener() {
+    let _one = ONE.lock().await;
+    let server = Server::start();
+    builder(&server.url())
+        .build()
+        .unwrap()
+        .ready()
+        .await
+        .unwrap();
+    let log = Log::default();
+    let _here = log_to(&log);
+    let url = server.url();
+    let other: SessionConfig =
+        toml::from_str(&format!("store = 'redis'\n[stores.redis]\nurl = '{url}'")).unwrap();
+    let other = other.app_key("the key of another application, with enough characters");
+    Sessions::builder(other)
+        .build()
+        .unwrap()
+        .ready()
+        .await
+        .unwrap();
+    let lines = lines_after_start(&log);
+    let [line] = &lines[..] else {
+        panic!("not one line: {lines:#?}");
+    };
+    let expected = "event=\"prefix_shared\" store=\"redis\" prefix=\"session:\" other_started=20";
+    assert!(line.contains("WARN") && line.contains(expected), "{line}");
 }
 
 /// Counts the responses to a group of visitors.

@@ -14,7 +14,11 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::{
     log::{Log, ONE},
-    support::{Browser, KEY, config},
+    support::{
+        Browser, KEY, config,
+        secrets::{find, line},
+    },
+    tokens::{self, CsrfSecret},
 };
 
 const VALUE: &str = "a value of the session 4711";
@@ -26,6 +30,9 @@ const OWNER: &str = "owner-4711";
 struct Printed {
     texts: Arc<Mutex<Vec<String>>>,
     secrets: Arc<Mutex<Vec<String>>>,
+    csrf_secrets: Arc<Mutex<Vec<CsrfSecret>>>,
+    /// A token, to check that the search finds it under another mask.
+    token: Arc<Mutex<String>>,
 }
 
 impl Printed {
@@ -50,7 +57,11 @@ impl Printed {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         secrets.extend([id.to_string(), hex, format!("{:?}", id.as_bytes())]);
-        secrets.extend(session.csrf_token());
+        let token = session.csrf_token().unwrap();
+        let secret = CsrfSecret::from_token(token.as_bytes()).unwrap();
+        secrets.extend(secret.texts());
+        self.csrf_secrets.lock().unwrap().push(secret);
+        *self.token.lock().unwrap() = session.csrf_token().unwrap();
     }
 
     fn hide_cookies(&self, browser: &Browser) {
@@ -64,18 +75,18 @@ impl Printed {
 
     fn check(&self) {
         let all = self.texts.lock().unwrap().join("\n");
+        let csrf_secrets = self.csrf_secrets.lock().unwrap();
+        assert_eq!(
+            tokens::find(&all, &csrf_secrets),
+            None,
+            "a CSRF token is printed"
+        );
         let secrets = self.secrets.lock().unwrap();
         assert!(secrets.len() > 20 && secrets.iter().all(|secret| secret.len() >= 8));
-        for secret in secrets
-            .iter()
-            .map(String::as_str)
-            .chain([KEY, VALUE, MEMBER, OWNER])
-        {
-            if let Some(at) = all.find(secret) {
-                let start = all[..at].rfind('\n').map_or(0, |at| at + 1);
-                let line = all[start..].lines().next().unwrap_or_default();
-                panic!("{secret} is printed: {line}");
-            }
+        let fixed = [KEY, VALUE, MEMBER, OWNER];
+        let secrets = secrets.iter().map(String::as_str).chain(fixed);
+        if let Some(at) = find(&all, secrets) {
+            panic!("a secret is printed: {}", line(&all, at));
         }
     }
 }
@@ -235,7 +246,23 @@ fn nothing_secret_is_printed_by_a_run_at_trace_level() {
     printed.add(log.text());
     printed.check();
     // The search finds what is printed.
-    printed.add(format!("x {VALUE}"));
-    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| printed.check()));
-    assert!(found.is_err());
+    let token = printed.token.lock().unwrap().clone();
+    let cookie = printed
+        .secrets
+        .lock()
+        .unwrap()
+        .iter()
+        .max_by_key(|it| it.len())
+        .unwrap()[8..24]
+        .to_owned();
+    for text in [
+        format!("x {VALUE}"),
+        format!("x{token}x"),
+        format!("x{cookie}x"),
+    ] {
+        printed.add(text);
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| printed.check()));
+        assert!(found.is_err());
+        printed.texts.lock().unwrap().pop();
+    }
 }

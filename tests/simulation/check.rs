@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     driver::{Ending, Machine, Scenario, Schedule},
-    events::{ModelEvent, events_of},
+    events::{ModelEvent, end_with_commits, events_of},
     model::{FinalRecord, Knowledge, ModelRecord, OpenedCookie, RecordId, Run},
     schedule::Choices,
     script::{CommitResult, Entry, HOUR, Op, Role, first_data},
@@ -43,6 +43,7 @@ pub(crate) async fn run(
         scenario,
         jars: &jars,
         has_fault: schedule.faults > 0,
+        failed_engines: &schedule.failed_engines,
     };
     let checked = match result {
         Ok(_) if schedule.is_redundant => {
@@ -109,6 +110,8 @@ struct Check<'a> {
     /// The cookies of the visitors before the schedule.
     jars: &'a [Jar],
     has_fault: bool,
+    /// The processes of which a call failed.
+    failed_engines: &'a BTreeSet<usize>,
 }
 
 impl Check<'_> {
@@ -147,9 +150,10 @@ impl Check<'_> {
         Ok(results(endings, &run.stored))
     }
 
-    /// A request fails only if the schedule contains a fault, or after an explicit commit that was
+    /// A request fails only if a call of its process failed, or after an explicit commit that was
     /// refused and cannot be repeated.
     fn statuses(&self, endings: &[Ending]) -> Result<(), String> {
+        let may_wait_for_ever = self.may_wait_for_ever();
         for (number, ending) in endings.iter().enumerate() {
             let status = ending.status.map(|status| status.as_u16());
             let history = &self.machine.history.lock()[number];
@@ -162,14 +166,26 @@ impl Check<'_> {
                     }
                 )
             };
-            let may_fail = self.has_fault || history.iter().any(is_refusal);
-            let is_job = matches!(self.scenario.actors[number].role, Role::Job(_));
-            let is_end = is_job && status == Some(404);
+            let has_fault = self
+                .failed_engines
+                .contains(&self.scenario.actors[number].engine);
+            let may_fail = has_fault || history.iter().any(is_refusal);
+            let is_job = matches!(
+                self.scenario.actors[number].role,
+                Role::Job(_) | Role::ListedJob(_)
+            );
+            let is_end =
+                is_job && (status == Some(404) || status == Some(425) && may_wait_for_ever);
             if !matches!(status, None | Some(200 | 409)) && !is_end && !may_fail {
                 return Err(format!("request {number} ended with {status:?}"));
             }
         }
         Ok(())
+    }
+
+    /// Returns `true` if a regeneration may have been interrupted between its writes.
+    fn may_wait_for_ever(&self) -> bool {
+        self.has_fault || self.scenario.actors.iter().any(|it| it.may_be_dropped)
     }
 
     /// Checks that a response sets a cookie only for its own session. Returns what the cookie opens.
@@ -202,7 +218,14 @@ impl Check<'_> {
                 "request {number} set the cookie of another session"
             ));
         }
-        if self.last_death(actor.engine, ending.step) == Some(opened.carried) {
+        let is_anonymous = !is_own && !is_used();
+        if is_anonymous && self.has_found_end(number, carried[number]) {
+            return Err(format!(
+                "request {number} set a new id, although its session was ended"
+            ));
+        }
+        let deaths = self.deaths(Some(actor.engine), ending.step);
+        if deaths.contains(&opened.carried) {
             return Err(format!("request {number} set a cookie that was dead"));
         }
         Ok(Some(opened))
@@ -218,11 +241,11 @@ impl Check<'_> {
         loaded == Some(true) && !self.scenario.actors[number].ops.contains(&Op::Destroy)
     }
 
-    /// Returns the id whose end was the last one that a process knew before this step.
-    fn last_death(&self, engine: usize, before: usize) -> Option<StoreKey> {
+    /// Returns the ids whose end a process knew before this step, or any process.
+    fn deaths(&self, engine: Option<usize>, before: usize) -> BTreeSet<StoreKey> {
         let history = self.machine.history.lock();
         let actors = self.scenario.actors.iter().zip(&*history);
-        let entries = actors.filter(|(actor, _)| actor.engine == engine);
+        let entries = actors.filter(|(actor, _)| engine.is_none_or(|it| it == actor.engine));
         let deaths = entries
             .flat_map(|(_, entries)| entries)
             .filter_map(|entry| match entry {
@@ -231,7 +254,20 @@ impl Check<'_> {
                 _ => None,
             });
         let deaths = deaths.filter(|(step, _)| *step < before);
-        deaths.max_by_key(|(step, _)| *step).map(|(_, key)| key)
+        deaths.map(|(_, key)| key).collect()
+    }
+
+    /// Returns `true` if the id that a request carried was destroyed or replaced before its last call, and did not
+    /// expire.
+    fn has_found_end(&self, number: usize, carried: Option<StoreKey>) -> bool {
+        let has_expiry = self
+            .scenario
+            .actors
+            .iter()
+            .any(|it| it.role == Role::Expiry);
+        let last_call = self.machine.control.lock().executed.get(&number).copied();
+        let deaths = self.deaths(None, last_call.unwrap_or(0));
+        !has_expiry && carried.is_some_and(|carried| deaths.contains(&carried))
     }
 
     /// Checks that a response without a cookie belongs to a request whose session has the id that the
@@ -338,7 +374,8 @@ impl Check<'_> {
         let own = ["t0", "t1", "t2", "t3", "t4", "t5"];
         for tag in ["first", "t"].into_iter().chain(own) {
             let collection = self.machine.checker.collection();
-            let listed = collection.tagged(tag).await.unwrap().into_iter();
+            let listed = collection.list(tag, &[]).await.unwrap();
+            let listed = listed.iter().map(|info| *info.key());
             let listed: BTreeSet<_> = listed.filter(|key| keys.contains(key)).collect();
             let tagged = stored.iter().filter(|record| record.tags.contains(tag));
             let tagged: BTreeSet<_> = tagged.map(|record| record.key).collect();
@@ -384,16 +421,32 @@ impl Check<'_> {
                 Role::Job(change) => {
                     let ended = status.map(|status| (step, status));
                     let key = firsts[actor.visitor];
-                    vec![ModelEvent::job(number, change, key, ended)]
+                    vec![ModelEvent::job(number, change, (0, key), ended, None)]
+                }
+                Role::ListedJob(change) => {
+                    let ended = status.map(|status| (step, status));
+                    let chosen = history[number].iter().find_map(|entry| match entry {
+                        Entry::Chosen { step, key } => Some((*step, *key)),
+                        _ => None,
+                    });
+                    let sum = history[number].iter().find_map(|entry| match entry {
+                        Entry::Updated(sum) => Some(*sum),
+                        _ => None,
+                    });
+                    let job = |chosen| ModelEvent::job(number, change, chosen, ended, sum);
+                    let chosen = chosen.filter(|_| status != Some(StatusCode::TOO_EARLY));
+                    chosen.map(job).into_iter().collect()
                 }
                 Role::Request => events_of(number, &history[number]),
             }
         });
+        let mut events: Vec<Vec<ModelEvent>> = events.collect();
+        end_with_commits(&mut events);
         let requests = carried.iter().map(|key| Knowledge::from_cookie(*key));
         Run {
             first,
             requests: requests.collect(),
-            events: events.collect(),
+            events,
             stored: Vec::new(),
             cookies: Vec::new(),
         }

@@ -59,15 +59,36 @@ impl Progress {
     }
 }
 
-/// Runs all schedules of each scenario, except for the scenarios that the file at `path` lists.
-pub(crate) fn run(group: &str, scenarios: &[Scenario], path: PathBuf) {
+/// Ends the work of all threads when one of them panics, so that its message is the last one.
+struct StopOnPanic<'a> {
+    next: &'a AtomicUsize,
+    end: usize,
+}
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.next.store(self.end, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Runs all schedules of each scenario, except for the scenarios that the file at `path` lists. Returns the number
+/// of jobs that waited for a new id and then changed the session, or `None` if the file lists a scenario.
+pub(crate) fn run(group: &str, scenarios: &[Scenario], path: PathBuf) -> Option<usize> {
     let progress = Progress::read(group, path);
-    let next = AtomicUsize::new(0);
+    let is_resumed = !progress.finished.lock().unwrap().is_empty();
+    let (next, successes) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let mut simulation = Simulation::new();
+        let _stop = StopOnPanic {
+            next: &next,
+            end: scenarios.len(),
+        };
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(scenario) = scenarios.get(number) else {
+                successes.fetch_add(simulation.successes_after_wait, Ordering::Relaxed);
                 return;
             };
             if !progress.contains(number) {
@@ -86,4 +107,5 @@ pub(crate) fn run(group: &str, scenarios: &[Scenario], path: PathBuf) {
             scope.spawn(work);
         }
     });
+    (!is_resumed).then(|| successes.into_inner())
 }

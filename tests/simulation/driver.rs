@@ -1,7 +1,7 @@
 //! The scheduler: runs the actors of a scenario, one store call at a time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     fmt,
     future::Future,
@@ -12,7 +12,7 @@ use std::{
     },
     task::{self, Poll, Wake, Waker},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{HeaderMap, Request, StatusCode};
@@ -28,12 +28,12 @@ use hyper_session::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
-    job::{job, sign_out},
+    job::{job, listed_job, sign_out},
     reduction::{Context, SleepSet},
     schedule::Choices,
-    script::{Actor, CommitResult, Entry, GRACE, History, Op, Role, handle},
+    script::{Actor, CommitResult, Entry, GRACE, History, Role, handle},
     store::{Control, Fault, HeldCall, HeldStore, ListOrder, Origin},
-    support::{Browser, Jar, config},
+    support::{Jar, config},
 };
 
 /// The actors of a simulation, and the limits of its schedules.
@@ -53,23 +53,11 @@ pub(crate) struct Scenario {
     pub(crate) max_preemptions: usize,
 }
 
-impl Scenario {
-    fn has_rotations(&self) -> bool {
-        self.actors.iter().any(|it| it.ops.contains(&Op::Rotate))
-    }
-}
-
 /// The time after which every record has expired.
 const EXPIRY: Duration = Duration::from_secs(24 * 3600);
 
-/// The time in which a request that waits for a timer must continue.
-const MAX_WAIT: Duration = Duration::from_secs(20);
-
 /// The pause between two looks at a timer or another thread.
-const PAUSE: Duration = Duration::from_micros(50);
-
-/// The sessions of two processes, each before and after it has learned of a rotation.
-type ProcessPair = [[Sessions; 2]; 2];
+pub(crate) const PAUSE: Duration = Duration::from_micros(50);
 
 /// Two processes that share a store, and a third one that only checks.
 pub(crate) struct Machine {
@@ -80,9 +68,9 @@ pub(crate) struct Machine {
     pub(crate) clock: Clock,
     /// The store has the clock of the simulation.
     has_expiry: bool,
-    rolling: ProcessPair,
-    when_used: ProcessPair,
-    /// Has the background task of the store, and never runs it.
+    rolling: [Sessions; 2],
+    when_used: [Sessions; 2],
+    /// Has the background tasks of the store, and never runs them.
     _idle: Runtime,
 }
 
@@ -124,13 +112,7 @@ impl Machine {
                 .build()
                 .unwrap()
         };
-        let pair = |policy: CookiePolicy| {
-            [0, 1].map(|number| {
-                let [plain, rotating] = [(); 2].map(|()| sessions(number, policy));
-                idle.block_on(rotate(&rotating));
-                [plain, rotating]
-            })
-        };
+        let pair = |policy: CookiePolicy| [0, 1].map(|number| sessions(number, policy));
         Self {
             rolling: pair(CookiePolicy::Rolling),
             when_used: pair(CookiePolicy::WhenUsed),
@@ -144,21 +126,14 @@ impl Machine {
         }
     }
 
-    /// Returns the sessions of one process. Without rotations, the process knows of none.
+    /// Returns the sessions of one process.
     pub(crate) fn sessions(&self, scenario: &Scenario, process: usize) -> &Sessions {
-        let pair = match scenario.policy {
+        let processes = match scenario.policy {
             CookiePolicy::WhenUsed => &self.when_used,
             _ => &self.rolling,
         };
-        &pair[process][usize::from(scenario.has_rotations())]
+        &processes[process]
     }
-}
-
-/// Rotates a session that is not stored, so that the process knows of rotations.
-async fn rotate(sessions: &Sessions) {
-    let mut browser = Browser::new(sessions);
-    let rotated = browser.visit(async |s| s.rotate_id(GRACE)).await;
-    rotated.unwrap();
 }
 
 /// The end of a request.
@@ -175,12 +150,17 @@ pub(crate) struct Ending {
 pub(crate) type RunningRequest = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
 
 /// An actor of a run.
-struct RunningActor {
+pub(crate) struct RunningActor {
     /// `None` until the request begins.
     jar: Option<Jar>,
-    request: Option<RunningRequest>,
+    pub(super) request: Option<RunningRequest>,
     wakeup: Arc<Wakeup>,
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
+    /// A job waits for a session to get its new id, until the schedule ends the wait.
+    pub(super) is_waiting: bool,
+    /// Number of changes in the store before the last attempt of a job. The next attempt finds nothing new before
+    /// the next change.
+    pub(super) seen_changes: usize,
 }
 
 #[derive(Default)]
@@ -196,6 +176,8 @@ impl Wake for Wakeup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
     Release(HeldCall, Option<Fault>),
+    /// A job that waits for a new id reads the session again.
+    EndWait(usize),
     Drop(usize),
     Advance(usize),
 }
@@ -212,6 +194,7 @@ impl fmt::Display for Move {
                 };
                 write!(f, "{verb} {} of {:?}", call.name, call.origin)
             }
+            Self::EndWait(number) => write!(f, "end the wait of job {number}"),
             Self::Drop(number) => write!(f, "drop request {number}"),
             Self::Advance(_) => f.write_str("move the clock"),
         }
@@ -220,16 +203,18 @@ impl fmt::Display for Move {
 
 /// The run of one schedule.
 pub(crate) struct Schedule<'a> {
-    machine: &'a Machine,
-    scenario: &'a Scenario,
+    pub(super) machine: &'a Machine,
+    pub(super) scenario: &'a Scenario,
     /// The visitors' cookies.
     jars: &'a [Jar],
-    actors: Vec<RunningActor>,
+    pub(super) actors: Vec<RunningActor>,
     last: Option<Origin>,
     preemptions: usize,
     /// The conflicts that were answered to each origin.
-    conflicts: BTreeMap<Origin, u32>,
+    pub(super) conflicts: BTreeMap<Origin, u32>,
     pub(crate) faults: usize,
+    /// The processes of which a call failed.
+    pub(crate) failed_engines: BTreeSet<usize>,
     trace: Vec<Move>,
     asleep: SleepSet,
     /// The schedule repeats another one.
@@ -250,6 +235,8 @@ impl<'a> Schedule<'a> {
             request: None,
             wakeup: Arc::new(Wakeup(AtomicBool::new(true))),
             ending: None,
+            is_waiting: false,
+            seen_changes: 0,
         });
         Self {
             jars,
@@ -260,6 +247,7 @@ impl<'a> Schedule<'a> {
             preemptions: 0,
             conflicts: BTreeMap::new(),
             faults: 0,
+            failed_engines: BTreeSet::new(),
             trace: Vec::new(),
             asleep: SleepSet::default(),
             is_redundant: false,
@@ -275,7 +263,9 @@ impl<'a> Schedule<'a> {
                 if self.is_over() {
                     break;
                 }
-                self.wait().await?;
+                if !self.end_hopeless_waits() {
+                    self.wait().await?;
+                }
                 continue;
             }
             match self.choose(moves, choices) {
@@ -300,7 +290,7 @@ impl<'a> Schedule<'a> {
         if moves.is_empty() {
             return None;
         }
-        let is_common = |it: &&Move| matches!(it, Move::Release(_, None));
+        let is_common = |it: &&Move| matches!(it, Move::Release(_, None) | Move::EndWait(_));
         let common = moves.iter().filter(is_common).count();
         let index = choices.choose(moves.len(), common);
         let context = Context {
@@ -331,7 +321,7 @@ impl<'a> Schedule<'a> {
                 continue;
             }
             let mut jar = match actor.role {
-                Role::SignOut => Jar::default(),
+                Role::SignOut | Role::ListedJob(_) => Jar::default(),
                 _ => self.jars[actor.visitor].clone(),
             };
             if let Some(previous) = actor.follows.map(|previous| &self.actors[previous]) {
@@ -351,6 +341,14 @@ impl<'a> Schedule<'a> {
             running.request = Some(match actor.role {
                 Role::SignOut => sign_out(sessions),
                 Role::Job(change) => job(sessions, jar.clone(), change, number),
+                Role::ListedJob(change) => {
+                    let tag = if self.scenario.is_stored {
+                        "first"
+                    } else {
+                        "t"
+                    };
+                    listed_job(sessions, tag, change, number, history)
+                }
                 _ => request(sessions, number, actor, &jar, history),
             });
             running.jar = Some(jar);
@@ -373,10 +371,14 @@ impl<'a> Schedule<'a> {
         let mut held = self.machine.control.held();
         held.sort_by_key(|call| (Some(call.origin) != self.last, call.origin, call.id));
         let continues = held.first().is_some_and(|it| Some(it.origin) == self.last);
-        if continues && self.preemptions >= self.scenario.max_preemptions {
+        let is_bound = continues && self.preemptions >= self.scenario.max_preemptions;
+        if is_bound {
             held.retain(|call| Some(call.origin) == self.last);
         }
         let mut moves: Vec<Move> = held.iter().map(|call| Move::Release(*call, None)).collect();
+        if !is_bound {
+            moves.extend(self.waits().map(Move::EndWait));
+        }
         if self.faults < self.scenario.max_faults {
             for fault in [Fault::NotExecuted, Fault::AnswerLost] {
                 let begun = held.iter().filter(|call| !call.is_executed);
@@ -406,16 +408,21 @@ impl<'a> Schedule<'a> {
         self.trace.push(chosen);
         match chosen {
             Move::Release(call, fault) => {
-                let held = self.machine.control.held();
-                let continues = held.iter().any(|it| Some(it.origin) == self.last);
-                if continues && Some(call.origin) != self.last {
-                    self.preemptions += 1;
+                self.count_preemption(call.origin);
+                if fault.is_some() {
+                    self.faults += 1;
+                    self.failed_engines.insert(match call.origin {
+                        Origin::Request(number) => self.scenario.actors[number].engine,
+                        Origin::Worker(engine) => engine,
+                    });
                 }
-                self.last = Some(call.origin);
-                self.faults += usize::from(fault.is_some());
                 self.machine.control.release(call.id, fault);
                 self.settle().await;
                 self.wait_for_back_off(call).await;
+            }
+            Move::EndWait(number) => {
+                self.count_preemption(Origin::Request(number));
+                self.end_wait(number).await;
             }
             Move::Drop(number) => {
                 self.actors[number].request = None;
@@ -427,6 +434,7 @@ impl<'a> Schedule<'a> {
                     _ => GRACE,
                 };
                 self.machine.clock.advance(time);
+                self.machine.control.lock().changes += 1;
                 self.actors[number].ending = Some(Ending {
                     step,
                     ..Ending::default()
@@ -435,8 +443,15 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    fn count_preemption(&mut self, next: Origin) {
+        let held = self.machine.control.held();
+        let continues = held.iter().any(|it| Some(it.origin) == self.last);
+        self.preemptions += usize::from(continues && Some(next) != self.last);
+        self.last = Some(next);
+    }
+
     /// Polls requests and tasks until none of them can continue.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         loop {
             let before = self.machine.control.lock().activity;
             let mut is_moving = false;
@@ -463,12 +478,13 @@ impl<'a> Schedule<'a> {
     /// Polls a request if it was woken.
     fn poll(&mut self, number: usize) -> bool {
         let actor = &mut self.actors[number];
+        if !actor.is_woken() {
+            return false;
+        }
+        actor.wakeup.0.store(false, Ordering::SeqCst);
         let Some(request) = &mut actor.request else {
             return false;
         };
-        if !actor.wakeup.0.swap(false, Ordering::SeqCst) {
-            return false;
-        }
         let waker = Waker::from(actor.wakeup.clone());
         self.machine.control.lock().current = Some(number);
         let polled = request
@@ -488,6 +504,7 @@ impl<'a> Schedule<'a> {
                 step,
                 result,
                 view: None,
+                late: Vec::new(),
             };
             history.push(number, ended);
             actor.ending = Some(Ending {
@@ -496,66 +513,21 @@ impl<'a> Schedule<'a> {
                 step,
                 ..Ending::default()
             });
+        } else {
+            self.begin_wait(number);
         }
         true
-    }
-
-    /// Waits for the timer of a commit that backs off, if the released call may have started one. It
-    /// is the only timer of a schedule.
-    async fn wait_for_back_off(&mut self, call: HeldCall) {
-        if !self.machine.control.lock().answered_conflict {
-            return;
-        }
-        let conflicts = self.conflicts.entry(call.origin).or_default();
-        *conflicts += 1;
-        // The longest delay after so many conflicts, and some time to wake up.
-        let max = Duration::from_millis((1 << (*conflicts).min(6)) + 1);
-        let begun = Instant::now();
-        while self.may_back_off(call) && begun.elapsed() < max {
-            thread::sleep(PAUSE);
-            self.settle().await;
-        }
-    }
-
-    /// Returns `true` if the origin of an answered call may wait for a timer.
-    fn may_back_off(&self, call: HeldCall) -> bool {
-        let held = self.machine.control.held();
-        if held.iter().any(|it| it.origin == call.origin) {
-            return false;
-        }
-        match call.origin {
-            Origin::Worker(_) => alive_tasks() > 0,
-            // A request that holds a turn keeps the worker of its process from calling the store.
-            Origin::Request(number) => {
-                let worker = Origin::Worker(self.scenario.actors[number].engine);
-                let is_running = self.actors[number].request.is_some();
-                is_running && !held.iter().any(|it| it.origin == worker)
-            }
-        }
-    }
-
-    /// Waits until an actor continues by itself.
-    async fn wait(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
-        while self.machine.control.held().is_empty() && !self.is_over() {
-            if begun.elapsed() > MAX_WAIT {
-                return Err("a request waits for ever".to_owned());
-            }
-            thread::sleep(PAUSE);
-            self.settle().await;
-        }
-        Ok(())
     }
 }
 
 impl RunningActor {
     fn is_woken(&self) -> bool {
-        self.request.is_some() && self.wakeup.0.load(Ordering::SeqCst)
+        self.request.is_some() && !self.is_waiting && self.wakeup.0.load(Ordering::SeqCst)
     }
 }
 
 /// Returns the number of commit queues that have a worker.
-fn alive_tasks() -> usize {
+pub(crate) fn alive_tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 

@@ -40,9 +40,13 @@ pub(crate) enum Effect {
         /// The old and the new key of a regeneration that was reported.
         regenerated: Option<(StoreKey, StoreKey)>,
     },
-    /// The data that a handler sees after an explicit commit. It may contain changes that were stored
-    /// in the same write.
-    View(Values),
+    /// The data that a handler sees after an explicit commit, with the changes that it made during the commit. It
+    /// may contain changes that were stored in the same write.
+    View {
+        data: Values,
+        number: usize,
+        late: Vec<Op>,
+    },
     /// An administrator destroys the sessions with the tag of the first visit.
     SignOut {
         is_certain: bool,
@@ -63,6 +67,11 @@ pub(crate) struct ModelJob {
     pub(crate) change: JobChange,
     pub(crate) key: StoreKey,
     pub(crate) outcome: JobOutcome,
+    /// The number that an update returned.
+    pub(crate) sum: Option<i64>,
+    /// The key is not that of a new record whose request did not give its id to the session. The end of such a
+    /// record may have ended nothing, since another request gave the session a new id first.
+    is_certain: bool,
 }
 
 /// The result of a job.
@@ -120,12 +129,14 @@ impl ModelEvent {
         }
     }
 
-    /// Returns the event of a job. `ended` is the step at which the call returned, and its result.
+    /// Returns the event of a job. `chosen` is the key, and the step at which the job knew it. `ended` is the
+    /// step at which the call returned, and its result.
     pub(crate) fn job(
         number: usize,
         change: JobChange,
-        key: StoreKey,
+        (start, key): (usize, StoreKey),
         ended: Option<(usize, StatusCode)>,
+        sum: Option<i64>,
     ) -> Self {
         let end = ended.map_or(usize::MAX, |(step, _)| step);
         let outcome = match ended.map(|(_, status)| status) {
@@ -139,8 +150,10 @@ impl ModelEvent {
             change,
             key,
             outcome,
+            sum,
+            is_certain: true,
         });
-        Self::new(0, end, effect)
+        Self::new(start, end, effect)
     }
 
     /// Returns `true` if it is unknown if the event took effect.
@@ -148,8 +161,27 @@ impl ModelEvent {
         match &self.effect {
             Effect::Destroy { is_certain } | Effect::SignOut { is_certain } => !is_certain,
             Effect::Commit { outcome, .. } => *outcome == Outcome::Unknown,
-            Effect::Job(job) => job.outcome == JobOutcome::Unknown,
+            Effect::Job(job) => job.outcome == JobOutcome::Unknown || !job.is_certain,
             _ => false,
+        }
+    }
+
+    /// Returns the key of the new id that a commit gives to its session.
+    pub(crate) fn new_key(&self) -> Option<StoreKey> {
+        match self.effect {
+            Effect::Commit { new_key, .. } => new_key,
+            _ => None,
+        }
+    }
+
+    /// Returns the new key that a commit gave to its session.
+    pub(crate) fn given_key(&self) -> Option<StoreKey> {
+        match self.effect {
+            Effect::Commit {
+                outcome: Outcome::Stored(key),
+                ..
+            } if self.new_key() == Some(key) => Some(key),
+            _ => None,
         }
     }
 
@@ -166,6 +198,24 @@ impl ModelEvent {
             return false;
         };
         *outcome == Outcome::Unknown && ops.iter().any(|op| op.replaces_id())
+    }
+}
+
+/// Lets the end of a new record that is pending take effect at the latest with the commit that stored the record.
+pub(crate) fn end_with_commits(events: &mut [Vec<ModelEvent>]) {
+    let commits = events.iter().flatten().filter_map(|event| {
+        let key = event.new_key()?;
+        Some((key, event.end, event.given_key() == Some(key)))
+    });
+    let commits: Vec<_> = commits.collect();
+    for event in events.iter_mut().flatten() {
+        if let Effect::Job(job) = &mut event.effect
+            && job.change == JobChange::End
+            && let Some((_, end, is_stored)) = commits.iter().find(|(key, ..)| *key == job.key)
+        {
+            event.end = event.end.max(*end);
+            job.is_certain = *is_stored;
+        }
     }
 }
 
@@ -221,7 +271,16 @@ fn commit_events(
 ) -> Vec<ModelEvent> {
     let start = begun + 1;
     let ended = rest.iter().find_map(|entry| match entry {
-        Entry::Ended { step, result, view } => Some((*step, *result, view.clone())),
+        Entry::Ended {
+            step,
+            result,
+            view,
+            late,
+        } => Some((
+            *step,
+            *result,
+            view.clone().map(|view| (view, late.clone())),
+        )),
         _ => None,
     });
     let (end, result, view) = ended.unwrap_or((usize::MAX, CommitResult::Unknown, None));
@@ -276,8 +335,8 @@ fn commit_events(
         regenerated,
     };
     events.push(ModelEvent::new(start, end, effect));
-    if let (Some(_), Some(view)) = (committed, view) {
-        let effect = Effect::View(view);
+    if let (Some(_), Some((data, late))) = (committed, view) {
+        let effect = Effect::View { data, number, late };
         events.push(ModelEvent::new(start, end, effect));
     }
     events

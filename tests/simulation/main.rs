@@ -6,13 +6,20 @@
 //! every acknowledged change and all that is stored.
 //!
 //! A failure prints a value for the environment variable `SIMULATION_REPLAY`, which runs that schedule
-//! alone. `scripts/simulate.sh` runs random schedules for some minutes, or every schedule. A complete run
-//! without a failure was made in November 2026:
+//! alone. `scripts/simulate.sh` runs random schedules for some minutes, or every schedule. Complete runs
+//! without a failure were made in November 2026. Those of the last three groups were made before records had
+//! pending marks, before a commit withdrew a new record with a fence, before a job waited for a new id, and before
+//! every `destroy` wrote a fence. Of the changes during an explicit commit, a sample was run, of about 2 million schedules.
+//!
+//! Not simulated: CSRF tokens, changes that are dropped by `OnConflict::DropWrite` or `OnTooLarge::DropWrite`, several
+//! cookies, readers of a collection during a schedule, the exception of `destroy_tagged`, and evictions. If actors of
+//! two processes are in a scenario, a call is executed and answered in one step, except in the triples.
 //!
 //! | scenarios | number | schedules |
 //! | --- | --- | --- |
-//! | pairs | 864 | 210,057 |
-//! | first writes | 90 | 9,659 |
+//! | pairs | 1,326 | 2,039,486 |
+//! | listed jobs | 192 | 654,196 |
+//! | first writes | 90 | 48,213 |
 //! | triples | 224 | 1,584,064 |
 //! | rotations | 150 | 10,558,743 |
 //! | expiries | 3 | 1,061,636 |
@@ -33,6 +40,7 @@ mod script;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod timers;
 
 use std::{
     collections::BTreeSet,
@@ -60,6 +68,10 @@ struct Simulation {
     runs: usize,
     /// Number of runs that were cut because they repeat another one.
     repeats: usize,
+    /// Number of jobs that waited for a new id and then changed the session.
+    successes_after_wait: usize,
+    /// Runs a part of the scenarios only: one schedule, or the rest of an interrupted run.
+    is_partial: bool,
     /// The results of all other runs.
     results: BTreeSet<String>,
 }
@@ -78,6 +90,8 @@ impl Simulation {
             new_machine: Box::new(new_machine),
             runs: 0,
             repeats: 0,
+            successes_after_wait: 0,
+            is_partial: false,
             results: BTreeSet::new(),
         }
     }
@@ -89,7 +103,9 @@ impl Simulation {
             self.machine = (self.new_machine)();
         }
         let run = check::run(&self.machine, scenario, &mut choices);
-        match self.runtime.block_on(run) {
+        let result = self.runtime.block_on(run);
+        self.successes_after_wait += self.machine.history.successes_after_wait();
+        match result {
             Ok(Some(results)) => drop(self.results.insert(results)),
             Ok(None) => self.repeats += 1,
             Err(problem) => {
@@ -109,11 +125,15 @@ impl Simulation {
         if let Some(replay) = replay(name) {
             let (number, made) = replay.split_once(':').unwrap();
             let scenario = &scenarios[number.parse::<usize>().unwrap()];
+            self.is_partial = true;
             self.run(&format!("{name}:{number}"), scenario, Choices::parse(made));
             return;
         }
         if let Some(path) = env::var_os("SIMULATION_ALL") {
-            return complete::run(name, scenarios, path.into());
+            let successes = complete::run(name, scenarios, path.into());
+            self.is_partial = successes.is_none();
+            self.successes_after_wait = successes.unwrap_or_default();
+            return;
         }
         let mut total = 0.0;
         for (number, scenario) in scenarios.iter().enumerate() {
@@ -194,7 +214,12 @@ fn replay(name: &str) -> Option<String> {
 
 #[test]
 fn every_pair_of_operations_is_correct_in_every_order() {
-    Simulation::new().run_all("pairs", &scenarios::pairs(), 2000);
+    Simulation::new().run_all("pairs", &scenarios::pairs(), 100);
+}
+
+#[test]
+fn every_change_during_a_commit_is_correct_in_every_order() {
+    Simulation::new().run_all("late_changes", &scenarios::late_changes(), 100);
 }
 
 #[test]
@@ -227,6 +252,15 @@ fn every_triple_is_correct_in_every_order_with_two_preemptions() {
 #[test]
 fn every_request_beside_a_rotation_is_correct_in_every_order_with_two_preemptions() {
     Simulation::new().run_all("rotations", &scenarios::rotations(), 30);
+}
+
+#[test]
+fn every_listed_job_beside_a_regeneration_is_correct_in_every_order_with_two_preemptions() {
+    let mut simulation = Simulation::new();
+    simulation.run_all("listed_jobs", &scenarios::listed_jobs(), 30);
+    let successes = simulation.successes_after_wait;
+    println!("listed_jobs: {successes} jobs waited for a new id and then changed the session");
+    assert!(simulation.is_partial || successes > 0, "no job has to wait");
 }
 
 #[test]

@@ -4,17 +4,17 @@
 //! A load takes effect when its read is executed. A commit takes effect at one moment between its
 //! begin and its end, or never if its outcome is unknown.
 
+mod jobs;
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hyper_session::id::StoreKey;
 use serde_json::{Value, json};
 
 use crate::{
-    events::{Effect, JobOutcome, ModelEvent, ModelJob, Outcome},
-    script::{
-        DEFAULT_MAX_AGE, JOB_AMOUNT, JOB_TAG, JobChange, Op, Values, max_age, own, replacement,
-        update_fields,
-    },
+    events::{Effect, ModelEvent, Outcome},
+    script::{DEFAULT_MAX_AGE, Op, Values, max_age, own, replacement, update_fields},
 };
 
 /// Maximum number of rotations that a load follows.
@@ -77,6 +77,8 @@ pub(crate) struct FinalRecord {
 pub(crate) struct Knowledge {
     /// `None` for a new session, whose key is not known.
     id: Option<RecordId>,
+    /// The request carried the id.
+    is_carried: bool,
     /// The session was stored when the request loaded it.
     is_stored: bool,
     data: Values,
@@ -91,6 +93,7 @@ impl Knowledge {
     pub(crate) fn from_cookie(key: Option<StoreKey>) -> Self {
         Self {
             id: key.map(RecordId::Stored),
+            is_carried: key.is_some(),
             ..Self::default()
         }
     }
@@ -110,6 +113,12 @@ struct World {
     records: BTreeMap<RecordId, ModelRecord>,
     dead: BTreeSet<RecordId>,
     forwards: BTreeMap<RecordId, ModelForward>,
+    /// The old ids of sessions that got a new one.
+    moved: BTreeSet<RecordId>,
+    /// The request that gives its session the new id with this key.
+    new_keys: BTreeMap<RecordId, usize>,
+    /// The new keys that commits gave to their sessions.
+    given_keys: BTreeSet<RecordId>,
     /// The step at which the clock moved last.
     advanced: Option<usize>,
     requests: Vec<Knowledge>,
@@ -161,31 +170,8 @@ impl World {
             }
             Effect::Commit { .. } => self.commit(request, event, early),
             Effect::Job(job) => self.run_job(*job, since),
-            Effect::View(view) => {
-                let known = &mut self.requests[request];
-                known.data = view.clone();
-                let record = known.id.and_then(|id| self.records.get(&id));
-                record.is_some_and(|record| record.data == *view)
-            }
+            Effect::View { data, number, late } => self.view(request, data, *number, late),
         }
-    }
-
-    /// Changes the session with this key as a job does.
-    fn run_job(&mut self, job: ModelJob, since: usize) -> bool {
-        let opened = self
-            .opened(RecordId::Stored(job.key), since)
-            .map(|(id, _)| id);
-        let Some(record) = opened.and_then(|id| self.records.get_mut(&id)) else {
-            return job.outcome == JobOutcome::Ended;
-        };
-        let data = &mut record.data;
-        match (job.change, data.get("n").map_or(Some(0), Value::as_i64)) {
-            (JobChange::Add, None) => return job.outcome == JobOutcome::Unfit,
-            (JobChange::Add, Some(n)) => drop(data.insert("n".to_owned(), json!(n + JOB_AMOUNT))),
-            (JobChange::Fields, _) => update_fields(data, job.number),
-            (JobChange::Tag, _) => drop(record.tags.insert(JOB_TAG.to_owned())),
-        }
-        matches!(job.outcome, JobOutcome::Updated | JobOutcome::Unknown)
     }
 
     /// Ends a session.
@@ -233,6 +219,7 @@ impl World {
         let key = RecordId::Stored(*key);
         if *is_fresh {
             let is_empty = data.is_empty() && flash.is_empty();
+            known.is_carried &= known.id == Some(key);
             known.id = Some(key);
             let may_be_used = !self.dead.contains(&key) && !self.records.contains_key(&key);
             return opened.is_none() && is_empty && may_be_used;
@@ -285,7 +272,7 @@ impl World {
                 if is_new && new_key.is_some() {
                     self.requests[request].id = None;
                 }
-                return is_new || is_same && new_key.is_none();
+                return is_same && (new_key.is_none() || is_new && !known.is_carried);
             }
             Outcome::Stored(key) => Some(RecordId::Stored(*key)),
             Outcome::Unknown => None,
@@ -302,7 +289,8 @@ impl World {
             Some(_) => regenerated.is_some(),
             None => regenerates || rotates && !is_rotated,
         };
-        if known.is_stored && !moves && (regenerates || rotates && !is_rotated) {
+        let is_sent = known.is_stored || known.is_carried;
+        if is_sent && !moves && (regenerates || rotates && !is_rotated) {
             return false;
         }
         let new = new_key.map_or(RecordId::New(*number), RecordId::Stored);
@@ -316,12 +304,14 @@ impl World {
         }
         if let Some(old) = old.filter(|_| moves) {
             self.end(old);
+            self.moved.insert(old);
             let ended = self.advanced.filter(|at| !early && *at >= event.begun);
             let forward = ModelForward { to: id, ended };
             self.forwards.extend(rotates.then_some((old, forward)));
         }
         self.requests[request] = Knowledge {
             id: Some(id),
+            is_carried: false,
             is_stored: true,
             data: changed.data.clone(),
             incoming: known.incoming,
@@ -497,18 +487,28 @@ impl Run {
     /// Returns `true` if there is an order of all events in which every observation is correct and
     /// the stored sessions are the result.
     pub(crate) fn is_correct(&self) -> bool {
+        let keys = self
+            .events
+            .iter()
+            .enumerate()
+            .flat_map(|(request, events)| {
+                let keys = events.iter().filter_map(ModelEvent::new_key);
+                keys.map(move |key| (RecordId::Stored(key), request))
+            });
+        let events = || self.events.iter().flatten();
+        let given = events().filter_map(ModelEvent::given_key);
         let world = World {
             records: self.first.clone(),
             dead: BTreeSet::new(),
             forwards: BTreeMap::new(),
+            moved: BTreeSet::new(),
+            new_keys: keys.collect(),
+            given_keys: given.map(RecordId::Stored).collect(),
             advanced: None,
             requests: self.requests.clone(),
             next: vec![0; self.events.len()],
-            has_lost_text: self.events.iter().flatten().any(ModelEvent::loses_text),
-            sign_out_end: self
-                .events
-                .iter()
-                .flatten()
+            has_lost_text: events().any(ModelEvent::loses_text),
+            sign_out_end: events()
                 .filter_map(ModelEvent::sign_out_end)
                 .max()
                 .unwrap_or(0),

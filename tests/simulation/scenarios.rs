@@ -9,6 +9,9 @@ use crate::{
     store::ListOrder,
 };
 
+/// A job that destroys the newest session.
+const LISTED_END: Role = Role::ListedJob(JobChange::End);
+
 /// Returns an actor for each operation.
 fn operations() -> Vec<Actor> {
     let write = |ops: &[Op]| Actor::new(LoadKind::Write, ops);
@@ -36,12 +39,16 @@ fn operations() -> Vec<Actor> {
     actors.push(write(&[Op::Increment, Op::Commit, Op::Put]));
     actors.push(Actor::new(LoadKind::ReadOnly, &[]));
     actors.push(Actor::new(LoadKind::Skip, &[]));
-    let mut dropped = write(&[Op::Increment]);
-    dropped.may_be_dropped = true;
-    actors.push(dropped);
+    let dropped = [Op::Increment, Op::Tag, Op::Regenerate, Op::Rotate];
+    actors.extend(dropped.map(|op| Actor {
+        may_be_dropped: true,
+        ..write(&[op])
+    }));
     let others = [Role::Expiry, Role::WindowEnd, Role::SignOut];
     actors.extend(others.map(Actor::with_role));
-    let jobs = JobChange::ALL.map(Role::Job);
+    let jobs = JobChange::KEEPING.map(Role::Job);
+    actors.extend(jobs.map(Actor::with_role));
+    let jobs = JobChange::ALL.map(Role::ListedJob);
     actors.extend(jobs.map(Actor::with_role));
     actors
 }
@@ -60,7 +67,8 @@ fn scenario(actors: Vec<Actor>) -> Scenario {
         is_renewal_due: actors.iter().any(is_untouched),
         // The answer to one process changes nothing that another process can see.
         answers_at_once: !is_same_process,
-        max_faults: 1,
+        // A regeneration that fails may leave its old record, whatever ends the new one.
+        max_faults: usize::from(!actors.iter().any(|it| it.role == LISTED_END)),
         max_preemptions: usize::MAX,
         actors,
     }
@@ -92,6 +100,31 @@ pub(crate) fn pairs() -> Vec<Scenario> {
                 let mut second = second.clone();
                 second.engine = engine;
                 pairs.push(scenario(vec![first.clone(), second]));
+            }
+        }
+    }
+    with_both_orders(pairs)
+}
+
+/// Returns a request that changes the session during an explicit commit, beside each operation.
+pub(crate) fn late_changes() -> Vec<Scenario> {
+    let late = [
+        &[Op::Increment, Op::CommitBeside, Op::Put, Op::Flash, Op::Tag][..],
+        &[
+            Op::Put,
+            Op::CommitBeside,
+            Op::Increment,
+            Op::Push,
+            Op::Update,
+        ],
+    ];
+    let mut pairs = Vec::new();
+    for ops in late {
+        for second in operations() {
+            for engine in 0..2 {
+                let mut second = second.clone();
+                second.engine = engine;
+                pairs.push(scenario(vec![Actor::new(LoadKind::Write, ops), second]));
             }
         }
     }
@@ -178,6 +211,43 @@ pub(crate) fn expiries() -> Vec<Scenario> {
     writers.iter().map(scenario).collect()
 }
 
+/// Returns a request that gives its session a new id, another request, and a job that changes the newest
+/// session.
+pub(crate) fn listed_jobs() -> Vec<Scenario> {
+    let ops = [
+        Op::Increment,
+        Op::UpdateAll,
+        Op::Flash,
+        Op::Regenerate,
+        Op::Rotate,
+        Op::Destroy,
+    ];
+    let mut scenarios = Vec::new();
+    for renewal in [Op::Regenerate, Op::Rotate] {
+        for other in ops {
+            for change in JobChange::ALL {
+                for is_stored in [true, false] {
+                    for engine in 0..2 {
+                        let write = |op: Op| Actor::new(LoadKind::Write, &[Op::Tag, op]);
+                        let mut actors = vec![write(renewal), write(other)];
+                        actors[1].engine = engine;
+                        let mut job = Actor::with_role(Role::ListedJob(change));
+                        job.engine = 1 - engine;
+                        actors.push(job);
+                        let scenario = scenario(actors);
+                        scenarios.push(Scenario {
+                            is_stored,
+                            max_preemptions: 2,
+                            ..scenario
+                        });
+                    }
+                }
+            }
+        }
+    }
+    scenarios
+}
+
 /// Returns a rotation, a request with the old id that runs beside it or after it, and a request with the
 /// id of the response; and the end of the window, or an administrator who destroys the session.
 pub(crate) fn rotations() -> Vec<Scenario> {
@@ -238,7 +308,8 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
         0..3 if is_stored => Role::Expiry,
         3..6 => Role::WindowEnd,
         6 if is_stored => Role::SignOut,
-        7..9 => Role::Job(random.pick(&JobChange::ALL)),
+        7..9 => Role::Job(random.pick(&JobChange::KEEPING)),
+        9..11 => Role::ListedJob(random.pick(&JobChange::ALL)),
         _ => Role::Request,
     };
     let mut actors: Vec<Actor> = Vec::new();
@@ -255,12 +326,17 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
     if role != Role::Request {
         let number = random.below(actors.len());
         actors[number].role = role;
+        actors[number].may_be_dropped &= !matches!(role, Role::ListedJob(_));
         let followers = actors.iter_mut().filter(|it| it.follows == Some(number));
         followers.for_each(|it| it.follows = None);
         if matches!(role, Role::Job(_)) {
             // The key of a job is that of the visitor's first cookie.
             actors[number].follows = None;
         }
+    }
+    if role == LISTED_END {
+        // A regeneration that is dropped may leave its old record, whatever ends the new one.
+        actors.iter_mut().for_each(|it| it.may_be_dropped = false);
     }
     if role == Role::SignOut {
         // Sessions of several visitors, or without the tag, do not end at one moment.
@@ -283,7 +359,7 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
         },
         is_renewal_due: random.one_in(3),
         answers_at_once: random.one_in(3),
-        max_faults: usize::from(random.one_in(2)),
+        max_faults: usize::from(random.one_in(2) && role != LISTED_END),
         max_preemptions: usize::MAX,
     }
 }

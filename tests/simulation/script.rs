@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard},
+    task::Poll,
     time::Duration,
 };
 
@@ -62,6 +65,8 @@ pub(crate) enum Op {
     Destroy,
     /// An explicit commit.
     Commit,
+    /// An explicit commit, during which the later operations are made, up to the next commit.
+    CommitBeside,
 }
 
 /// The way in which a request loads its session.
@@ -75,6 +80,10 @@ pub(crate) enum LoadKind {
 impl Op {
     pub(crate) fn replaces_id(self) -> bool {
         matches!(self, Self::Regenerate | Self::Rotate)
+    }
+
+    fn is_commit(self) -> bool {
+        matches!(self, Self::Commit | Self::CommitBeside)
     }
 }
 
@@ -90,6 +99,9 @@ pub(crate) enum Role {
     SignOut,
     /// A job changes the session of a visitor, through the collection.
     Job(JobChange),
+    /// A job lists the sessions with a tag and changes the newest one, which may be the new record of a
+    /// request that gives its session a new id.
+    ListedJob(JobChange),
 }
 
 /// The change of a job.
@@ -101,10 +113,14 @@ pub(crate) enum JobChange {
     Fields,
     /// Adds [`JOB_TAG`].
     Tag,
+    /// Destroys the session.
+    End,
 }
 
 impl JobChange {
-    pub(crate) const ALL: [Self; 3] = [Self::Add, Self::Fields, Self::Tag];
+    /// The changes that keep the session.
+    pub(crate) const KEEPING: [Self; 3] = [Self::Add, Self::Fields, Self::Tag];
+    pub(crate) const ALL: [Self; 4] = [Self::Add, Self::Fields, Self::Tag, Self::End];
 }
 
 /// One actor of a schedule.
@@ -184,12 +200,23 @@ pub(crate) enum Entry {
         result: CommitResult,
         /// The data that the handler sees after an explicit commit.
         view: Option<Values>,
+        /// The operations that the handler made during the explicit commit.
+        late: Vec<Op>,
     },
     Initiated {
         key: StoreKey,
         is_fresh: bool,
     },
     Committed(StoreKey),
+    /// A job chose the session with this key.
+    Chosen {
+        step: usize,
+        key: StoreKey,
+    },
+    /// A job found the record of a new id that its session did not have yet, and waits.
+    Waited,
+    /// The number that the update of a job returned.
+    Updated(i64),
     Destroyed {
         step: usize,
         key: StoreKey,
@@ -217,6 +244,24 @@ impl History {
         }
     }
 
+    /// Returns the number of jobs that waited for a new id and then changed the session.
+    pub(crate) fn successes_after_wait(&self) -> usize {
+        let is_success = |entries: &&Vec<Entry>| {
+            let succeeded = |entry: &Entry| {
+                matches!(
+                    entry,
+                    Entry::Ended {
+                        result: CommitResult::Success,
+                        ..
+                    }
+                )
+            };
+            let waited = |entry: &Entry| matches!(entry, Entry::Waited);
+            entries.iter().any(waited) && entries.iter().any(succeeded)
+        };
+        self.lock().iter().filter(is_success).count()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Vec<Entry>>> {
         self.entries.lock().unwrap()
     }
@@ -227,6 +272,15 @@ impl History {
 
     pub(crate) fn push(&self, actor: usize, entry: Entry) {
         self.lock()[actor].push(entry);
+    }
+
+    /// Returns `true` if the last commit of an actor dropped its changes. Those made during it are dropped too.
+    fn is_dropped(&self, actor: usize) -> bool {
+        let entries = &self.lock()[actor];
+        let commit = entries.iter().rev();
+        commit
+            .take_while(|entry| !matches!(entry, Entry::Begun { .. }))
+            .any(|entry| matches!(entry, Entry::Dropped))
     }
 
     /// Records an event for the request that is polled now.
@@ -290,27 +344,51 @@ async fn run(session: &Session, number: usize, actor: &Actor, history: &History)
         };
         history.push(number, entry);
     }
-    let mut ops = Vec::new();
-    for op in &actor.ops {
-        if *op != Op::Commit {
+    let (mut ops, mut rest) = (Vec::new(), &actor.ops[..]);
+    while let Some((op, later)) = rest.split_first() {
+        rest = later;
+        if !op.is_commit() {
             if apply(session, number, *op).is_ok() {
                 ops.push(*op);
             }
             continue;
         }
         history.push(number, begin(session, history, std::mem::take(&mut ops)));
-        let (result, view) = match session.commit().await {
-            Ok(()) => (CommitResult::Success, session.all().ok()),
-            Err(SessionError::Conflict { .. }) => (CommitResult::Refused, None),
-            Err(_) => (CommitResult::Unknown, None),
+        let mut commit = pin!(session.commit());
+        let mut committed = poll_once(commit.as_mut()).await;
+        if *op == Op::CommitBeside && committed.is_pending() {
+            let count = rest.iter().take_while(|op| !op.is_commit()).count();
+            let (late, later) = rest.split_at(count);
+            rest = later;
+            let is_made = |op: &&Op| apply(session, number, **op).is_ok();
+            ops.extend(late.iter().filter(is_made));
+        }
+        if committed.is_pending() {
+            committed = Poll::Ready(commit.await);
+        }
+        let (result, view) = match committed {
+            Poll::Ready(Ok(())) => (CommitResult::Success, session.all().ok()),
+            Poll::Ready(Err(SessionError::Conflict { .. })) => (CommitResult::Refused, None),
+            _ => (CommitResult::Unknown, None),
         };
-        let step = history.step();
-        history.push(number, Entry::Ended { step, result, view });
-        if result != CommitResult::Success {
+        let (step, late) = (history.step(), ops.clone());
+        let is_dropped = history.is_dropped(number);
+        let ended = Entry::Ended {
+            step,
+            result,
+            view,
+            late,
+        };
+        history.push(number, ended);
+        if result != CommitResult::Success || is_dropped {
             return;
         }
     }
     history.push(number, begin(session, history, ops));
+}
+
+async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 fn begin(session: &Session, history: &History, ops: Vec<Op>) -> Entry {
@@ -361,7 +439,7 @@ fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
         Op::Regenerate => session.regenerate(),
         Op::Rotate => session.rotate_id(GRACE),
         Op::Destroy => session.destroy(),
-        Op::Commit => Ok(()),
+        Op::Commit | Op::CommitBeside => Ok(()),
     }
 }
 

@@ -91,6 +91,10 @@ pub(crate) struct Calls {
     pub(crate) current: Option<usize>,
     /// The number of the current step of the schedule.
     pub(crate) step: usize,
+    /// Number of writes that were executed, and of times that the clock moved.
+    pub(crate) changes: usize,
+    /// The last call of each request.
+    last_calls: BTreeMap<usize, &'static str>,
     /// The step at which the last call of each request was executed.
     pub(crate) executed: BTreeMap<usize, usize>,
     /// Grows whenever a call changes its stage.
@@ -145,10 +149,21 @@ impl Control {
         held.collect()
     }
 
+    /// Returns `true` if a request waits for the store.
+    pub(crate) fn has_call(&self, request: usize) -> bool {
+        let origin = Origin::Request(request);
+        self.lock().calls.values().any(|call| call.origin == origin)
+    }
+
     /// Returns `true` if a released call has not reached its next stage.
     pub(crate) fn is_busy(&self) -> bool {
         let is_busy = |call: &Call| matches!(call.stage, Stage::Executing(_) | Stage::Answered);
         self.lock().calls.values().any(is_busy)
+    }
+
+    /// Returns the name of the last call of a request.
+    pub(crate) fn last_call(&self, request: usize) -> Option<&'static str> {
+        self.lock().last_calls.get(&request).copied()
     }
 
     /// Lets a held call continue to its next stage.
@@ -177,6 +192,9 @@ impl Control {
             && !calls.keys.contains(&key)
         {
             calls.keys.push(key);
+        }
+        if let Some(request) = calls.current {
+            calls.last_calls.insert(request, name);
         }
         let origin = calls
             .current
@@ -232,11 +250,12 @@ impl CallGuard {
         let step = calls.step;
         let call = calls.calls.get_mut(&self.id).expect("a call");
         call.is_conflict = is_conflict;
-        let origin = call.origin;
+        let (origin, access) = (call.origin, call.access);
         call.stage = match at_once {
             true => Stage::Answered,
             false => Stage::Executed,
         };
+        calls.changes += usize::from(matches!(access, Access::Write(_)));
         calls.answered_conflict = at_once && is_conflict;
         if let Origin::Request(request) = origin {
             calls.executed.insert(request, step);

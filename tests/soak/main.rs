@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faults::{Environment, StoreKind};
+use faults::{Environment, Fault, StoreKind};
 use report::Report;
 use visitor::{Counter, Site, Visitor};
 
@@ -27,6 +27,9 @@ const VISITORS: u64 = 32;
 
 /// The number of visitors that change one session at once.
 const COUNTERS: usize = 8;
+
+/// The maximum number of requests at the same time.
+const MAX_IN_FLIGHT: u64 = 2 * VISITORS + COUNTERS as u64;
 
 /// The time from one fault to the next in a long run.
 const FAULT_INTERVAL: Duration = Duration::from_secs(20);
@@ -90,7 +93,14 @@ async fn soak(store: StoreKind, test: &str) {
     }
     site.check_counters().await;
     drop(environment);
-    report.finish(&site, minutes.is_some_and(|minutes| minutes >= 5.0));
+    let max_unknown = match store {
+        StoreKind::Memory => Some(0),
+        // A killed server answers no request that it has received.
+        StoreKind::File | StoreKind::Cookie => Some(report.faults as u64 * MAX_IN_FLIGHT),
+        StoreKind::Redis | StoreKind::Cluster => None,
+    };
+    let is_long = minutes.is_some_and(|minutes| minutes >= 5.0);
+    report.finish(&site, max_unknown, is_long);
 }
 
 /// Injects one fault after the other, each kind equally often, and takes samples of memory meanwhile.
@@ -117,10 +127,17 @@ fn inject_faults(
         if is_over || site.has_failed() {
             return (environment, report);
         }
-        if let Some(fault) = kinds.get(number % kinds.len().max(1)) {
-            environment.inject(*fault);
-            report.faults += 1;
-        }
+        // In the second half of a long run, one process shows whether its memory grows.
+        let is_second_half =
+            minutes.is_some_and(|minutes| start.elapsed().as_secs_f64() > minutes * 30.0);
+        let fault = match kinds[number % kinds.len()] {
+            fault if is_second_half && environment.restarts_all_servers(fault) => {
+                Fault::PauseServer
+            }
+            fault => fault,
+        };
+        environment.inject(fault);
+        report.faults += 1;
         number += 1;
     }
 }

@@ -26,6 +26,9 @@ pub(crate) const AGE: Duration = Duration::from_secs(60);
 /// The time in which a rotated session also has its former id.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
+/// Segments of the file store are short, so that its files often reach their limit.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
 /// What a request does with the session.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Job {
@@ -58,12 +61,15 @@ pub(crate) struct Contents {
 pub(crate) async fn run(setting: &str) {
     let words: Vec<&str> = setting.split(' ').collect();
     let config = config().age(AGE);
+    let mut file = None;
     let sessions = match words[..] {
         ["memory"] => Sessions::new(config, MemoryStore::new()),
         ["cookie"] => Sessions::new(config, CookieStore::new()),
         ["file", directory] => {
             let store = FileStore::builder(directory).durability(Durability::Always);
-            Sessions::new(config, store.open().unwrap())
+            let store = store.segment_bytes(SEGMENT_BYTES).open().unwrap();
+            file = Some(store.clone());
+            Sessions::new(config, store)
         }
         ["redis", url, replicas] => {
             let store = RedisStore::builder(url)
@@ -77,12 +83,22 @@ pub(crate) async fn run(setting: &str) {
     .unwrap();
     let collection = sessions.collection();
     let service = sessions.wrap_fn(move |request: Request<Incoming>, session| {
-        let collection = collection.clone();
-        async move { Ok::<_, Infallible>(respond(request, &session, &collection).await) }
+        let (collection, file) = (collection.clone(), file.clone());
+        async move {
+            let response = respond(request, &session, &collection).await;
+            Ok::<_, Infallible>(file.and_then(check_disk).unwrap_or(response))
+        }
     });
     let server = net::serve(service).await;
     println!("\nlistening on http://{}", server.address);
     std::future::pending().await
+}
+
+/// Returns an error that ends the soak if the files exceed their limit.
+fn check_disk(store: FileStore) -> Option<Response<Full<Bytes>>> {
+    let stats = store.stats();
+    let text = format!("the files exceed their limit: {stats:?}");
+    (stats.disk_bytes > stats.disk_limit).then(|| status(StatusCode::INTERNAL_SERVER_ERROR, text))
 }
 
 async fn respond(
@@ -96,7 +112,11 @@ async fn respond(
     let job = serde_json::from_slice(&body.to_bytes()).unwrap();
     match execute(job, session, collection).await {
         Ok(contents) => status(StatusCode::OK, serde_json::to_string(&contents).unwrap()),
-        Err(error) => status(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        // Visitors accept a 503 while a store is disturbed. Any other error fails the soak.
+        Err(error) => match error.is_store_failure() {
+            true => status(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            false => status(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        },
     }
 }
 

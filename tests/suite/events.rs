@@ -146,10 +146,9 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
     let mut browser = server.browser();
     browser.pass().await;
     let good = browser.cookie().unwrap().to_owned();
-    let mut reasons = Vec::new();
     for bad in [
         "",
-        "short",
+        "brief",
         &good[..good.len() - 1],
         &good.replace(&good[40..44], "!!!!"),
     ] {
@@ -158,13 +157,14 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
         browser.visit(async |_| ()).await;
         let rejected = server.events.with_name("cookie_rejected");
         assert_eq!(rejected.len(), 1, "{bad:?}");
-        reasons.push(rejected[0].text.clone());
+        let reason = &rejected[0].text;
+        assert!(!reason.is_empty() && reason.len() < 40, "{reason}");
+        let parts = bad.as_bytes().windows(8);
+        let parts = parts.map(|part| std::str::from_utf8(part).unwrap());
+        for part in parts.chain((!bad.is_empty()).then_some(bad)) {
+            assert!(!reason.contains(part), "{reason} contains {part}");
+        }
     }
-    assert!(
-        reasons
-            .iter()
-            .all(|reason| !reason.is_empty() && reason.len() < 40)
-    );
 }
 
 #[tokio::test]
@@ -190,11 +190,14 @@ async fn store_failed_is_emitted_once_a_failure() {
 #[tokio::test]
 async fn config_adjusted_is_emitted_when_an_age_is_longer_than_browsers_keep_a_cookie() {
     let events = crate::support::EventLog::default();
-    let year = Duration::from_secs(401 * 24 * 3_600);
-    let settings = config().age(year).store("memory");
-    let sessions = Sessions::builder(settings)
-        .listener(events.listener())
-        .build();
+    let build = |days: u64| {
+        let age = Duration::from_secs(days * 24 * 3_600);
+        let sessions = Sessions::builder(config().age(age).store("memory"));
+        sessions.listener(events.listener()).build()
+    };
+    build(400).unwrap();
+    assert_eq!(events.names(), [""; 0]);
+    let sessions = build(401);
     assert_eq!(events.names(), ["config_adjusted"]);
     assert!(events.all()[0].text.contains("400 days"));
     let visit = Browser::new(&sessions.unwrap()).pass().await;

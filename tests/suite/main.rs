@@ -29,12 +29,15 @@ mod cookie_store {
     mod overflow;
     mod requests;
     mod revocation;
+    #[cfg(feature = "testing")]
+    mod several;
     mod size;
     mod wire;
 }
 
 mod document {
     mod model;
+    mod numbers;
     mod values;
     mod vectors;
 }
@@ -51,12 +54,14 @@ mod form {
     mod polling;
     mod redirect;
     mod replay;
+    mod slow;
     mod support;
     #[cfg(feature = "tower")]
     mod tower;
     #[cfg(feature = "tower")]
     mod translation;
     mod types;
+    mod websockets;
 }
 
 mod migrating {
@@ -99,6 +104,7 @@ mod service {
     mod commits;
     pub(crate) mod completion;
     mod cookies;
+    mod dropped;
     #[cfg(all(feature = "axum", feature = "forms"))]
     mod error_pages;
     #[cfg(all(feature = "axum", feature = "forms"))]
@@ -116,7 +122,10 @@ mod service {
 }
 
 mod session {
+    mod before_the_fence;
+    mod buffers;
     mod candidates;
+    mod clock_steps;
     mod collection;
     mod collection_lists;
     mod collection_updates;
@@ -141,6 +150,7 @@ mod session {
     mod model;
     mod overlaps;
     mod parallel;
+    mod pending_records;
     mod pool;
     mod queue;
     mod queue_batches;

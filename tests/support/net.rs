@@ -5,14 +5,21 @@ use std::{error::Error as StdError, net::SocketAddr};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, service::Service};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{SendRequest, handshake},
+    service::Service,
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 
 use super::{Jar, secrets};
 
@@ -38,19 +45,48 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
+    serve_with(service, false).await
+}
+
+/// Serves `service`. With `half_close`, HTTP/1 answers clients that have closed their sending side.
+pub async fn serve_with<S, B>(service: S, half_close: bool) -> Server
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let accepting = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service.clone();
             tokio::spawn(async move {
-                let _ = auto::Builder::new(TokioExecutor::new())
+                let mut builder = auto::Builder::new(TokioExecutor::new());
+                builder.http1().half_close(half_close);
+                // WebSockets over HTTP/2 (RFC 8441).
+                builder.http2().enable_connect_protocol();
+                let _ = builder
                     .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await;
             });
         }
     });
     Server { address, accepting }
+}
+
+/// Connects a client over HTTP/2, and waits for the settings of the server.
+pub async fn connect_http2(address: SocketAddr) -> SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let connected = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut client, connection) = connected.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{address}/"));
+    let request = request.body(Empty::new()).unwrap();
+    client.send_request(request).await.unwrap();
+    client
 }
 
 /// A browser that uses the network.

@@ -24,3 +24,10 @@ fn agrees_with_every_case_of_wycheproof() {
     }
     assert!(cases >= 86, "{cases} cases");
 }
+
+#[test]
+fn the_hash_overwrites_its_state_when_dropped() {
+    // A matter of a feature of the hash's crate: without it this does not compile.
+    fn overwritten<T: zeroize::ZeroizeOnDrop>() {}
+    overwritten::<Sha256>();
+}

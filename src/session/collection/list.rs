@@ -1,13 +1,16 @@
 //! Lists of sessions, and their metadata.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
 
-use super::{LiveSession, SessionCollection};
+use super::{LiveSession, MAX_ROUNDS, RegenerationState, SessionCollection};
 use crate::{
     clock::Timestamp,
     id::StoreKey,
     session::{Event, SessionError, Snapshot},
-    store::{ScanCursor, ScanStore, Tags, TagsIter},
+    store::{ScanCursor, ScanStore, Tag, Tags, TagsIter},
 };
 
 /// A live session in a list: its times, its tags, and chosen values.
@@ -68,23 +71,34 @@ impl SessionCollection {
         key: &StoreKey,
         paths: &[&str],
     ) -> Result<Option<SessionInfo>, SessionError> {
-        let Some(LiveSession { key, session, .. }) = self.read(key).await? else {
-            return Ok(None);
-        };
+        match self.read_current(key).await? {
+            Some(live) => self.session_info(live, paths).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn session_info(
+        &self,
+        live: LiveSession,
+        paths: &[&str],
+    ) -> Result<SessionInfo, SessionError> {
+        let LiveSession { key, session, .. } = live;
         let lifetime = session.head.lifetime;
         let ttl = self.0.backend.store().time_to_live(&key).await?;
         let last_touch = |ttl| self.0.last_touch(&lifetime, ttl, self.0.clock.now());
-        Ok(Some(SessionInfo {
+        Ok(SessionInfo {
             key,
             created: lifetime.created,
             last_seen: ttl.and_then(last_touch),
             values: Snapshot::new(session.data.select(paths)?),
             tags: session.tags,
-        }))
+        })
     }
 
     /// Returns the live sessions with a tag, each with its values at these paths. The session that was seen
     /// last comes first. A session with an unknown [`last_seen`](SessionInfo::last_seen) is sorted by its creation.
+    /// A stored session that is getting a new id is listed under its old key, if that has the tag. It may be listed
+    /// under both keys if it gets the new id during the call and is changed again at once.
     /// A record that is unreadable is left out, with an [`Event::RecordUnreadable`].
     ///
     /// # Errors
@@ -100,10 +114,34 @@ impl SessionCollection {
     /// # Ok(()) }
     /// ```
     pub async fn list(&self, tag: &str, paths: &[&str]) -> Result<Vec<SessionInfo>, SessionError> {
-        let mut sessions = Vec::new();
-        for key in self.tagged(tag).await? {
-            sessions.extend(self.readable_info(&key, paths).await?);
+        let tag = Tag::new(tag)?;
+        let (mut sessions, mut replaced) = (BTreeMap::new(), Vec::new());
+        let (mut visited, mut unfinished) = (BTreeSet::new(), Vec::new());
+        for _ in 0..MAX_ROUNDS {
+            let mut is_complete = true;
+            for key in self.tagged_since(&tag, &mut visited).await? {
+                match self.list_entry(&key, paths).await? {
+                    ListEntry::None => is_complete = false,
+                    ListEntry::Unfinished(old) => unfinished.push((key, old)),
+                    ListEntry::Session(info, old) => {
+                        replaced.extend(old);
+                        sessions.insert(info.key, *info);
+                    }
+                }
+            }
+            if is_complete {
+                break;
+            }
         }
+        // A fence may have been written after its old key was read.
+        for (key, old) in unfinished {
+            if let ListEntry::Session(info, _) = self.list_entry(&key, paths).await? {
+                replaced.push(old);
+                sessions.insert(info.key, *info);
+            }
+        }
+        replaced.iter().for_each(|old| drop(sessions.remove(old)));
+        let mut sessions: Vec<SessionInfo> = sessions.into_values().collect();
         sessions.sort_by_key(|session| {
             let seen = session.last_seen.unwrap_or(session.created);
             std::cmp::Reverse((seen, session.created, session.key))
@@ -119,7 +157,8 @@ impl SessionCollection {
     ///
     /// # Concurrency
     /// A session that is live during the whole scan is visited at least once, and sometimes twice. A session
-    /// that begins or ends meanwhile may be missing.
+    /// that begins, ends or gets a new id meanwhile may be missing. A session that gets a new id meanwhile may also be
+    /// visited under both keys.
     ///
     /// ```
     /// # use hyper_session::{SessionCollection, SessionError};
@@ -139,24 +178,53 @@ impl SessionCollection {
             collection: self.clone(),
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
             keys: VecDeque::new(),
+            unfinished: VecDeque::new(),
             position: ScanPosition::Start,
         })
     }
 
-    /// Returns the metadata of a live session whose record is readable.
-    async fn readable_info(
-        &self,
-        key: &StoreKey,
-        paths: &[&str],
-    ) -> Result<Option<SessionInfo>, SessionError> {
-        match self.info(key, paths).await {
+    /// Returns the entry of a list for a key. A record that is unreadable has none.
+    async fn list_entry(&self, key: &StoreKey, paths: &[&str]) -> Result<ListEntry, SessionError> {
+        let read = async {
+            let Some(mut live) = self.read(key).await? else {
+                return Ok(ListEntry::None);
+            };
+            let mut old = None;
+            match self.regeneration_state(&live).await? {
+                RegenerationState::Lost => return Ok(ListEntry::None),
+                RegenerationState::OldFound => {
+                    let mark = live.mark.take();
+                    return Ok(mark.map_or(ListEntry::None, |it| ListEntry::Unfinished(it.from)));
+                }
+                RegenerationState::Fenced(key) => {
+                    // The regeneration may have written the record again before the fence.
+                    let Some(newest) = self.read(&live.key).await? else {
+                        return Ok(ListEntry::None);
+                    };
+                    (live, old) = (newest, Some(key));
+                }
+                RegenerationState::Ended | RegenerationState::OldMissing => {}
+            }
+            let info = self.session_info(live, paths).await?;
+            Ok(ListEntry::Session(Box::new(info), old))
+        };
+        match read.await {
             Err(SessionError::Record(_) | SessionError::Malformed(_)) => {
                 self.0.emit(&Event::RecordUnreadable { key: *key });
-                Ok(None)
+                Ok(ListEntry::None)
             }
-            info => info,
+            entry => entry,
         }
     }
+}
+
+/// The entry of a list for a key.
+enum ListEntry {
+    None,
+    /// The record of a new id. The session still has the old one, with this key.
+    Unfinished(StoreKey),
+    /// A session, and the old key that its fence has replaced.
+    Session(Box<SessionInfo>, Option<StoreKey>),
 }
 
 fn scan_store(collection: &SessionCollection) -> Result<&dyn ScanStore, SessionError> {
@@ -171,6 +239,8 @@ pub struct SessionScan {
     paths: Vec<String>,
     /// The keys of the page that was read last.
     keys: VecDeque<StoreKey>,
+    /// The records of new ids that their sessions did not have yet. They are read again at the end.
+    unfinished: VecDeque<StoreKey>,
     position: ScanPosition,
 }
 
@@ -178,6 +248,8 @@ enum ScanPosition {
     Start,
     Page(ScanCursor),
     End,
+    /// The unfinished records are read again.
+    Repeated,
 }
 
 impl SessionScan {
@@ -189,16 +261,23 @@ impl SessionScan {
         let paths: Vec<&str> = self.paths.iter().map(String::as_str).collect();
         loop {
             while let Some(key) = self.keys.front() {
-                let info = self.collection.readable_info(key, &paths).await?;
-                self.keys.pop_front();
-                if info.is_some() {
-                    return Ok(info);
+                let entry = self.collection.list_entry(key, &paths).await?;
+                let key = self.keys.pop_front();
+                match entry {
+                    ListEntry::Session(info, _) => return Ok(Some(*info)),
+                    ListEntry::Unfinished(_) => self.unfinished.extend(key),
+                    ListEntry::None => {}
                 }
             }
             let from = match &self.position {
                 ScanPosition::Start => None,
                 ScanPosition::Page(cursor) => Some(cursor),
-                ScanPosition::End => return Ok(None),
+                ScanPosition::End if !self.unfinished.is_empty() => {
+                    self.keys = std::mem::take(&mut self.unfinished);
+                    self.position = ScanPosition::Repeated;
+                    continue;
+                }
+                ScanPosition::End | ScanPosition::Repeated => return Ok(None),
             };
             let page = scan_store(&self.collection)?.scan_page(from);
             let page = page.await?;

@@ -1,25 +1,34 @@
 //! Changes of sessions outside of their requests.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::SessionCollection;
+use super::{LiveSession, RegenerationState, SessionCollection};
 use crate::{
     document::{Document, KeyPath, RawValue, ReadPath, from_document, to_json},
     id::StoreKey,
     session::{
-        ContentionReason, Event, SessionError, commit::back_off_delay, methods::check_type,
+        ContentionReason, Event, SessionError,
+        commit::{MAX_CONFLICT_SHIFT, pause},
+        methods::check_type,
         state::DecodedRecord,
     },
     store::{Expected, Expiry, WriteOutcome, WriteRequest},
 };
+
+/// The longest pause of a wait for a new id is 2 to this power in milliseconds.
+const MAX_WAIT_SHIFT: u32 = 8;
 
 /// # Changes
 ///
 /// A change reads the session, applies itself, and writes the session if nothing else has written it since.
 /// Otherwise it begins again, so it loses no change of a request, and no request loses it. The session lives
 /// as long as before, and counts as seen when its visitor was last seen.
+///
+/// If a request is giving the session a new id, a change under the key of the new id waits for the end of the request's
+/// commit. It fails with [`NewId`](ContentionReason::NewId) if the session does not get that id until the commit timeout,
+/// for example because the process of the request ended.
 ///
 /// `None` does not always mean that the session has ended. During a migration
 /// [from cookies](crate::store::MigratingStore#migrating-from-cookies), the session may be in its cookie still.
@@ -31,7 +40,8 @@ impl SessionCollection {
     /// [`Read`](SessionError::Read) if the value is not a `T`. [`Change`](SessionError::Change) if a limit is
     /// exceeded or the value has no JSON form. [`Store`](SessionError::Store) if the store fails.
     /// [`Record`](SessionError::Record) if the record is unreadable.
-    /// [`Contention`](SessionError::Contention) if requests changed the session until the commit timeout.
+    /// [`Contention`](SessionError::Contention) if requests changed the session until the commit timeout, or with
+    /// [`NewId`](ContentionReason::NewId) if it did not get the new id for which the change waited.
     ///
     /// # Concurrency
     /// `update` runs once for each attempt, so it must have no side effects.
@@ -119,34 +129,59 @@ impl SessionCollection {
         key: &StoreKey,
         mut change: impl FnMut(&mut DecodedRecord) -> Result<bool, SessionError>,
     ) -> Result<Option<StoreKey>, SessionError> {
-        let engine = Arc::clone(&self.0);
-        let store = engine.backend.store();
-        let limit = engine.policy.commit_timeout;
+        let limit = self.0.policy.commit_timeout;
         let deadline = Instant::now() + limit;
+        let mut reason = ContentionReason::Timeout { limit };
         for conflicts in 1.. {
             let Some(live) = self.read(key).await? else {
                 return Ok(None);
             };
-            let mut session = live.session;
-            session.set_limits(&engine);
-            if !change(&mut session)? {
-                return Ok(Some(live.key));
-            }
-            let expected = Expected::Version(live.version);
-            let stored = session.encode(&engine).record;
-            let request = WriteRequest::new(&live.key, stored.data, Expiry::Keep, expected);
-            match store.write(request.tags(stored.tags)).await? {
-                WriteOutcome::Done(_) => return Ok(Some(live.key)),
-                WriteOutcome::Gone => return Ok(None),
-                WriteOutcome::Conflict(_) if Instant::now() < deadline => {
-                    back_off_delay(conflicts).await;
+            let mut max_shift = MAX_CONFLICT_SHIFT;
+            match self.regeneration_state(&live).await? {
+                RegenerationState::Ended | RegenerationState::Fenced(_) => {
+                    let changed = self.write_change(live, &mut change).await?;
+                    if let Some(outcome) = changed {
+                        return Ok(outcome);
+                    }
+                    reason = ContentionReason::Timeout { limit };
                 }
-                WriteOutcome::Conflict(_) => break,
+                RegenerationState::Lost => return Ok(None),
+                // The regeneration may write the record again, and would overwrite the change.
+                RegenerationState::OldFound | RegenerationState::OldMissing => {
+                    reason = ContentionReason::NewId { limit };
+                    max_shift = MAX_WAIT_SHIFT;
+                }
             }
+            if Instant::now() >= deadline {
+                break;
+            }
+            pause(conflicts, max_shift).await;
         }
-        Err(SessionError::Contention(ContentionReason::Timeout {
-            limit,
-        }))
+        Err(SessionError::Contention(reason))
+    }
+
+    /// Applies a change to a session that was read, and writes it. Returns the result of
+    /// [`change`](Self::change), or `None` if something else has written the session meanwhile.
+    async fn write_change(
+        &self,
+        live: LiveSession,
+        change: &mut impl FnMut(&mut DecodedRecord) -> Result<bool, SessionError>,
+    ) -> Result<Option<Option<StoreKey>>, SessionError> {
+        let engine = &*self.0;
+        let mut session = live.session;
+        session.set_limits(engine);
+        if !change(&mut session)? {
+            return Ok(Some(Some(live.key)));
+        }
+        let stored = session.encode(engine).record;
+        let expected = Expected::Version(live.version);
+        let request = WriteRequest::new(&live.key, stored.data, Expiry::Keep, expected);
+        let written = engine.backend.store().write(request.tags(stored.tags));
+        Ok(match written.await? {
+            WriteOutcome::Done(_) => Some(Some(live.key)),
+            WriteOutcome::Gone => Some(None),
+            WriteOutcome::Conflict(_) => None,
+        })
     }
 
     fn emit_committed(&self, key: Option<StoreKey>) {

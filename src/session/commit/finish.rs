@@ -20,6 +20,7 @@ use crate::{
         trace::{OperationEnd, OperationTrace},
     },
     store::{SetCookies, StoreFuture, WriteOutcome},
+    sync::{get_mut, lock},
     wire::Lifetime,
 };
 
@@ -79,15 +80,27 @@ impl RenewalClaim {
 /// The final commit of a request, begun.
 #[derive(Debug)]
 pub(crate) enum FinalCommit {
-    /// There was nothing to store, and there is no cookie to set.
-    Unchanged {
-        /// The response may depend on the session.
+    /// The commit has ended, and there is no cookie to set.
+    WithoutCookie {
+        /// As in [`SessionOutcome`].
         accessed: bool,
+        /// As in [`SessionOutcome`].
+        changed: bool,
     },
     /// There was nothing to store, or the store answered at once.
     Done(SessionOutcome),
     /// The commit waits for the store.
     Pending(Commit),
+}
+
+impl FinalCommit {
+    /// Returns the end of a request that did not use its session.
+    pub(crate) const fn unused() -> Self {
+        Self::WithoutCookie {
+            accessed: false,
+            changed: false,
+        }
+    }
 }
 
 /// The action on the browser's id cookie.
@@ -100,29 +113,42 @@ enum CookieAction {
 
 impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
-    pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
-        let (mut state, engine) = (self.state(), &self.engine);
-        if state.is_unused(engine) {
-            state.close();
-            drop(state);
-            self.recycle();
-            return FinalCommit::Unchanged { accessed: false };
-        }
-        let mut trace = state.is_modified().then(|| OperationTrace::commit(engine));
-        let committed = match begin(&mut state, engine, status, trace.as_mut()) {
-            Ok(None) if is_unchanged(&state, engine) => FinalCommit::Unchanged {
-                accessed: state.is_accessed() && engine.policy.enabled,
-            },
-            Ok(None) => FinalCommit::Done(outcome(&mut state, engine, Ok(()))),
-            Err(error) => FinalCommit::Done(outcome(&mut state, engine, Err(error))),
-            Ok(Some(step)) => {
-                self.unlock(state);
-                return FinalCommit::Pending(Commit::from_step(self, step, trace));
+    pub(crate) fn begin_final_commit(mut self, status: StatusCode) -> FinalCommit {
+        let (engine, mut guard) = (&self.engine, None);
+        // Without a clone of the handle there is no need for the lock.
+        let (state, is_shared) = match Arc::get_mut(&mut self.state) {
+            Some(state) => {
+                let state = get_mut(state);
+                if state.is_unused(engine) {
+                    state.reset();
+                    self.return_state();
+                    return FinalCommit::unused();
+                }
+                (state, false)
             }
+            None => (&mut **guard.insert(lock(&self.state)), true),
         };
-        self.unlock(state);
-        self.recycle();
-        committed
+        let mut trace = state.is_modified().then(|| OperationTrace::commit(engine));
+        let begun = begin_commit(state, engine, status, trace.as_mut());
+        let (accessed, changed) = response_flags(state, engine);
+        let events = state.has_events().then(|| state.take_events());
+        let is_reset = !is_shared && begun.is_ok() && state.reset_if_small();
+        drop(guard);
+        if let Some(events) = events {
+            engine.emit_queued(&events);
+        }
+        let outcome = match begun {
+            Ok(outcome) => outcome,
+            Err(step) => return FinalCommit::Pending(Commit::from_step(self, step, trace)),
+        };
+        match is_reset {
+            true => self.return_state(),
+            false => self.recycle(),
+        }
+        match outcome {
+            None => FinalCommit::WithoutCookie { accessed, changed },
+            Some(outcome) => FinalCommit::Done(outcome),
+        }
     }
 
     /// Takes the error of a load that failed. The response must then be replaced.
@@ -141,6 +167,27 @@ impl Commit {
     }
 }
 
+/// Begins a final commit. Returns its outcome, or the step that waits for the store. The usual commit sets no
+/// cookie. Then it returns `None`, which saves moves of an outcome.
+#[expect(
+    clippy::result_large_err,
+    reason = "it is inlined, so the step is not moved"
+)]
+#[inline]
+fn begin_commit(
+    state: &mut SessionState,
+    engine: &Arc<Engine>,
+    status: StatusCode,
+    trace: Option<&mut OperationTrace>,
+) -> Result<Option<SessionOutcome>, CommitStep> {
+    match begin(state, engine, status, trace) {
+        Ok(None) if keeps_all_cookies(state, engine) => Ok(None),
+        Ok(None) => Ok(Some(outcome(state, engine, Ok(())))),
+        Err(error) => Ok(Some(outcome(state, engine, Err(error)))),
+        Ok(Some(step)) => Err(step),
+    }
+}
+
 /// Returns the first step that waits for the store, or `None` if the commit has ended.
 fn begin(
     state: &mut SessionState,
@@ -154,7 +201,7 @@ fn begin(
     }
     // Many requests only read. A step is expensive to return.
     if trace.is_none() && state.is_settled() {
-        end_commit(state, engine, 0, true);
+        state.close();
         return Ok(None);
     }
     let _entered = trace.as_ref().map(|trace| trace.enter());
@@ -196,10 +243,9 @@ fn end_trace(trace: Option<&mut OperationTrace>, outcome: &'static str, state: &
     }
 }
 
-/// Returns `true` if the request changed nothing and its response sets no cookie.
-fn is_unchanged(state: &SessionState, engine: &Engine) -> bool {
-    let is_changed = state.is_changed() || state.is_store_attached();
-    !is_changed && cookie_action(state, engine) == CookieAction::Keep
+/// Returns `true` if the response sets no cookie.
+fn keeps_all_cookies(state: &SessionState, engine: &Engine) -> bool {
+    !state.is_store_attached() && cookie_action(state, engine) == CookieAction::Keep
 }
 
 /// Ends the commit if the store has written at once and no other step follows. Otherwise returns the
@@ -215,6 +261,7 @@ fn finish_write(
         Err(write) => return Some(write),
     };
     state.on_stored(engine, version);
+    state.keep_replaced_record();
     end_commit(state, engine, 0, true);
     None
 }
@@ -268,13 +315,23 @@ fn stored_outcome(
             key,
         }),
     });
+    let (accessed, changed) = response_flags(state, engine);
     Ok(SessionOutcome {
         cookie,
         data,
-        accessed: state.is_accessed() && engine.policy.enabled,
-        changed: state.is_changed() && engine.policy.enabled,
+        accessed,
+        changed,
         failure: None,
     })
+}
+
+/// Returns if the response may depend on the session, and if the request changed the session.
+fn response_flags(state: &SessionState, engine: &Engine) -> (bool, bool) {
+    let is_enabled = engine.policy.enabled;
+    (
+        state.is_accessed() && is_enabled,
+        state.is_changed() && is_enabled,
+    )
 }
 
 /// Returns the cookies of a client-side store, if this request used one.

@@ -1,6 +1,7 @@
 //! The future that stores the changes of a request.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -30,7 +31,6 @@ use crate::{
 /// [`Committed`](SessionError::Committed), and the commit at the end of the request fails too.
 ///
 /// It panics if it is polled after completion.
-#[derive(Debug)]
 #[must_use = "a commit is made when this is awaited"]
 pub struct Commit {
     pub(super) session: Session,
@@ -53,19 +53,41 @@ pub struct Commit {
     /// This is the commit at the end of the request.
     pub(super) is_final: bool,
     is_completed: bool,
-    abandon: Option<AbandonGuard>,
+    abandon: AbandonGuard,
     /// The outcome of the last step, unless a record is stored.
     outcome: &'static str,
     trace: OperationTrace,
 }
 
-/// Records that an explicit commit was dropped, or failed, with an unknown outcome.
+impl fmt::Debug for Commit {
+    /// Hides the changes and the records of the steps, because they contain the visitor's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commit")
+            .field("session", &self.session)
+            .field("conflicts", &self.conflicts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Records that an explicit commit was dropped, or failed, with an unknown outcome. Contains the session while that
+/// is in the phase `Committing` of this commit.
 #[derive(Debug)]
-struct AbandonGuard(Session);
+struct AbandonGuard(Option<Session>);
+
+impl AbandonGuard {
+    /// Disarms the guard if the commit has ended its phase. Another commit may begin as soon as the state is not locked.
+    fn update(&mut self, state: &SessionState) {
+        if state.phase() != Phase::Committing {
+            self.0 = None;
+        }
+    }
+}
 
 impl Drop for AbandonGuard {
     fn drop(&mut self) {
-        self.0.state().abandon_commit();
+        if let Some(session) = &self.0 {
+            session.state().abandon_commit();
+        }
     }
 }
 
@@ -78,7 +100,7 @@ impl Future for Commit {
         }
         let committed = ready!(self.poll_steps(cx));
         self.is_completed = true;
-        (self.turn, self.abandon) = (None, None);
+        (self.turn, self.abandon) = (None, AbandonGuard(None));
         Poll::Ready(committed)
     }
 }
@@ -113,7 +135,7 @@ impl Commit {
             written: false,
             is_final,
             is_completed: false,
-            abandon: None,
+            abandon: AbandonGuard(None),
             outcome: "unchanged",
             trace,
         }
@@ -154,7 +176,6 @@ impl Commit {
     /// Waits for the current step and returns the next step.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<StepResult> {
         Poll::Ready(match &mut self.step {
-            CommitStep::Done => Ok(CommitStep::Done),
             CommitStep::Plan => self.plan(),
             CommitStep::Failing(error) => Err((**error).clone()),
             CommitStep::Touching(renewal) => {
@@ -200,33 +221,53 @@ impl Commit {
                 let (stored, key) = (stored.clone(), *key);
                 self.on_updated(written, *stored, key)
             }
+            _ => return self.poll_last_step(cx),
+        })
+    }
+
+    /// Waits for a step in which the session gets its new id or keeps the old one.
+    fn poll_last_step(&mut self, cx: &mut Context<'_>) -> Poll<StepResult> {
+        Poll::Ready(match &mut self.step {
             CommitStep::DestroyingOld(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_old_destroyed(destroyed, key)
+            }
+            CommitStep::Withdrawing(write, key, reason) => {
+                let withdrawn = ready!(Pin::new(write).poll(cx));
+                let (key, reason) = (*key, reason.clone());
+                self.on_withdrawn(withdrawn, key, *reason)
             }
             CommitStep::RollingBack(destroy, reason) => {
                 let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), reason.clone());
                 self.on_rolled_back(destroyed, reason)
             }
+            _ => Ok(CommitStep::Done),
         })
     }
 
     fn plan(&mut self) -> StepResult {
         let mut state = self.session.state();
-        // The first step may fail too. If another commit is running, it has its own guard.
-        let is_first = !self.is_final && state.phase() == Phase::Open;
-        self.abandon = is_first.then(|| AbandonGuard(self.session.clone()));
-        first_step(&mut state, &self.session.engine, self.is_final)
+        // If another commit is running, it has its own guard.
+        let may_begin = !self.is_final && state.phase() == Phase::Open;
+        let step = first_step(&mut state, &self.session.engine, self.is_final);
+        // The first step may fail too.
+        let is_running = may_begin && state.phase() == Phase::Committing;
+        self.abandon = AbandonGuard(is_running.then(|| self.session.clone()));
+        step
     }
 
-    fn on_destroyed(&mut self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
-        destroyed?;
+    /// Continues after the session was destroyed. `destroyed` is `true` if its event was not yet emitted.
+    fn on_destroyed(&mut self, destroyed: Result<bool, StoreError>, key: StoreKey) -> StepResult {
         let engine = &*self.session.engine;
-        engine.emit(&Event::Destroyed { key });
+        if destroyed? {
+            engine.emit(&Event::Destroyed { key });
+        }
         self.outcome = "destroyed";
         let mut state = self.session.state();
         state.on_destroyed(engine);
-        first_write_step(&mut state, engine, self.is_final)
+        let step = first_write_step(&mut state, engine, self.is_final);
+        self.abandon.update(&state);
+        step
     }
 
     fn on_written(
@@ -234,18 +275,21 @@ impl Commit {
         written: Result<WriteOutcome, StoreError>,
         key: StoreKey,
     ) -> StepResult {
-        match written? {
+        let written = match written {
+            // Nothing was stored, but an earlier write has stored the new record.
+            Err(error) if error.too_large().is_some() => return self.on_refused(error.into(), key),
+            written => written?,
+        };
+        match written {
             WriteOutcome::Done(version) => {
                 self.written = true;
                 let engine = &*self.session.engine;
                 self.session.state().on_stored(engine, version);
                 self.fence(key)
             }
-            WriteOutcome::Conflict(record) if self.merged.is_some() => {
-                self.on_new_changed(&record, key)
-            }
+            WriteOutcome::Conflict(record) if self.merged.is_some() => self.on_new_changed(&record),
             WriteOutcome::Conflict(record) => self.on_conflict(record, key),
-            WriteOutcome::Gone if self.merged.is_some() => Ok(self.on_new_gone()),
+            WriteOutcome::Gone if self.merged.is_some() => Ok(self.on_new_gone(key)),
             WriteOutcome::Gone => Ok(self.on_gone()),
         }
     }
@@ -259,6 +303,8 @@ impl Commit {
     /// Joins the queue of the session under its new id, which a rotation gave it meanwhile.
     pub(super) fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
         let key = id.store_key();
+        // Commits under the old id need not wait for the queue of the new one.
+        self.turn = None;
         self.rotated = Some(id);
         self.changes = Some(changes);
         self.join_with_changes(key, None)
@@ -380,7 +426,7 @@ impl Commit {
             drop(state);
             let rebased = later.rebase(engine);
             state = self.session.state();
-            if state.install(&mut later, rebased) {
+            if state.install(engine, &mut later, rebased) {
                 return Ok(());
             }
         }
@@ -468,9 +514,12 @@ impl Commit {
             SessionError::Store(error) => error.too_large(),
             _ => None,
         };
+        let is_running = self.is_running();
         let mut state = self.session.state();
         let is_refused = limit.is_some() || error.is_too_large() || error.is_contention();
-        if is_refused && !self.written {
+        // The data lacks stored changes of other requests.
+        let is_stale = is_running && state.conflict().is_some();
+        if is_refused && !self.written && !is_stale {
             // Nothing was stored.
             let changes = self.changes.take();
             if let Some(changes) = changes.or_else(|| state.take_pending_changes())
@@ -479,16 +528,26 @@ impl Commit {
                 return error;
             }
             state.reopen();
-        } else if error.is_conflict() && state.regeneration().is_none() {
+        } else if (is_stale || error.is_conflict()) && state.regeneration().is_none() {
             state.unload();
         }
+        self.abandon.update(&state);
         limit.map_or(error, |limit| state.too_large(limit))
     }
 
-    fn complete(&self) {
+    /// Returns `true` if the session is in the phase of this commit, not of another one.
+    fn is_running(&self) -> bool {
+        self.is_final || self.abandon.0.is_some()
+    }
+
+    fn complete(&mut self) {
+        if !self.is_running() {
+            return;
+        }
         let engine = &*self.session.engine;
         let end = |state: &mut SessionState| {
             end_commit(state, engine, self.conflicts, self.is_final);
+            self.abandon.update(state);
         };
         self.session.with_events(end);
     }

@@ -15,4 +15,4 @@ mod update;
 pub(crate) use finish::{FinalCommit, SessionOutcome};
 pub use future::Commit;
 pub(crate) use queue::CommitQueues;
-pub(in crate::session) use queue::back_off_delay;
+pub(in crate::session) use queue::{MAX_CONFLICT_SHIFT, pause};

@@ -14,7 +14,7 @@ use crate::{
         rotation,
         state::{IdStatus, Phase, SessionState},
     },
-    store::{StoreFuture, WriteRequest},
+    store::{Expiry, StoreFuture, WriteRequest},
 };
 
 /// Returns the first step of a commit. A final commit touches an unloaded session that is due.
@@ -25,6 +25,7 @@ pub(super) fn first_step(
 ) -> StepResult {
     match state.phase() {
         Phase::Unloaded if is_final => {
+            state.restore_stored_id();
             let touch = engine
                 .policy
                 .enabled
@@ -43,8 +44,8 @@ pub(super) fn first_step(
         }
         Phase::Open => state.begin_commit(is_final),
     }
-    if let Some(error) = state.take_conflict() {
-        return Err(error);
+    if let Some(error) = state.conflict() {
+        return Err(error.clone());
     }
     match state.key_to_destroy() {
         Some(key) => Ok(CommitStep::Destroying(destroy(state, engine, &key), key)),
@@ -52,13 +53,17 @@ pub(super) fn first_step(
     }
 }
 
-/// Starts to destroy a session.
-fn destroy(state: &SessionState, engine: &Arc<Engine>, key: &StoreKey) -> StoreFuture<()> {
+/// Starts to destroy a session. Results in `true` if the caller must emit the event.
+fn destroy(state: &SessionState, engine: &Arc<Engine>, key: &StoreKey) -> StoreFuture<bool> {
     match state.id_status() {
         IdStatus::Ended if rotation::is_possible(engine) => {
-            StoreFuture::new(rotation::destroy(Arc::clone(engine), *key))
+            let destroying = rotation::destroy(Arc::clone(engine), *key);
+            StoreFuture::new(async { destroying.await.map(|_| false) })
         }
-        _ => state.store(engine).destroy(key),
+        _ => {
+            let destroying = state.store(engine).destroy(key);
+            StoreFuture::new(async { destroying.await.map(|()| true) })
+        }
     }
 }
 
@@ -94,10 +99,18 @@ pub(super) fn write_step(
     key: StoreKey,
     is_final: bool,
 ) -> StepResult {
-    let now = engine.clock.now();
-    let record = state.encode(engine, is_final)?;
-    let ttl = state.record_ttl(engine, now);
-    let request = WriteRequest::new(&key, record, ttl, state.expected()).tags(state.tags());
+    let mut record = state.encode(engine, is_final)?;
+    if state.regeneration().is_some() {
+        record = state.mark_pending(engine, record);
+    }
+    let ttl = state.record_ttl(engine);
+    let request = WriteRequest {
+        key,
+        data: record,
+        tags: state.tags(),
+        expiry: Expiry::After(ttl),
+        expected: state.expected(),
+    };
     let writing = state.store(engine).write(request);
     Ok(CommitStep::Writing(writing, key))
 }

@@ -15,9 +15,7 @@ use crate::{
         ContentionReason, Event, SessionError, rotation,
         state::{DecodedRecord, IdStatus, Regeneration, decode},
     },
-    store::{
-        Expected, ReadOutcome, Record, StoreError, StoreFuture, Tags, WriteOutcome, WriteRequest,
-    },
+    store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, WriteOutcome, WriteRequest},
 };
 
 impl Commit {
@@ -29,6 +27,7 @@ impl Commit {
             from,
             version,
             grace,
+            ..
         }) = state.regeneration()
         else {
             return Ok(CommitStep::Done);
@@ -40,7 +39,8 @@ impl Commit {
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let merged = self.merged.as_ref().and_then(|it| it.new.as_ref());
         let lifetime = merged.map_or(state.written_lifetime(), |new| new.lifetime);
-        let (fence, ttl) = rotation::fence(engine, &from, state.id_with_key(&key), lifetime, grace);
+        let id = state.id_with_key(&key);
+        let (fence, ttl) = rotation::fence(engine, &from, &key, id, lifetime, grace);
         let request = WriteRequest::new(&from, fence, ttl, expected);
         Ok(CommitStep::Fencing(store.write(request), key))
     }
@@ -56,7 +56,12 @@ impl Commit {
                 return Ok(CommitStep::Done);
             }
             WriteOutcome::Gone => IdStatus::Destroyed,
-            WriteOutcome::Conflict(record) => return self.on_old_found(record, key),
+            WriteOutcome::Conflict(record) => {
+                let found = self.on_old_found(record, key);
+                return Ok(
+                    found.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error)))
+                );
+            }
         };
         Ok(self.roll_back(key, Rollback::Lost(status)))
     }
@@ -150,10 +155,59 @@ impl Commit {
         Ok(CommitStep::Done)
     }
 
-    /// Starts to destroy the new record.
+    /// Starts to destroy the new record. If the session lives on, destroys it only in the version that this commit
+    /// wrote. Otherwise an administrator may have destroyed it, which ends the session.
     pub(super) fn roll_back(&self, key: StoreKey, reason: Rollback) -> CommitStep {
         let state = self.session.state();
-        CommitStep::RollingBack(state.store(&self.session.engine).destroy(&key), reason)
+        match (&reason, state.version()) {
+            (Rollback::Rotated(_) | Rollback::Failed(_), Some(version)) => {
+                drop(state);
+                self.withdraw(key, Expected::Version(version), reason)
+            }
+            _ => {
+                let destroying = state.store(&self.session.engine).destroy(&key);
+                CommitStep::RollingBack(destroying, reason)
+            }
+        }
+    }
+
+    /// Starts to replace the new record with a fence.
+    fn withdraw(&self, key: StoreKey, expected: Expected, reason: Rollback) -> CommitStep {
+        let engine = &*self.session.engine;
+        let fence = engine.format.fence(&key, None, None);
+        let request = WriteRequest::new(&key, fence, engine.policy.fence_ttl, expected);
+        let writing = self.session.state().store(engine).write(request);
+        CommitStep::Withdrawing(writing, key, Box::new(reason))
+    }
+
+    pub(super) fn on_withdrawn(
+        &mut self,
+        withdrawn: Result<WriteOutcome, StoreError>,
+        key: StoreKey,
+        reason: Rollback,
+    ) -> StepResult {
+        let engine = Arc::clone(&self.session.engine);
+        let mut state = self.session.state();
+        let store = state.store(&engine);
+        match withdrawn? {
+            WriteOutcome::Done(_) => Ok(CommitStep::RollingBack(store.destroy(&key), reason)),
+            // Without a tombstone it was evicted, and the same write succeeds where there is no record.
+            WriteOutcome::Gone
+                if state.version().is_some() && state.would_have_tombstone(&engine) =>
+            {
+                state.on_evicted();
+                drop(state);
+                Ok(self.withdraw(key, Expected::Absent, reason))
+            }
+            WriteOutcome::Conflict(record) if !decode(&engine, &record)?.head.is_fence => {
+                drop(state);
+                self.on_rolled_back(Ok(()), reason)
+            }
+            WriteOutcome::Gone | WriteOutcome::Conflict(_) => {
+                drop(state);
+                Ok(self.on_new_destroyed())
+            }
+        }
     }
 
     pub(super) fn on_rolled_back(
@@ -176,35 +230,45 @@ impl Commit {
         }
     }
 
-    /// Something else wrote under the new id. No other request knows it, but an administrator may have
-    /// tagged the session. Writes the new record again, with those tags. A fence is the end of the session.
-    pub(super) fn on_new_changed(&mut self, record: &Record, key: StoreKey) -> StepResult {
+    /// Something else wrote the new record, although the old id is alive. Its change is unknown, so the commit
+    /// cannot merge it, and leaves the record. A fence is the end of the session.
+    pub(super) fn on_new_changed(&self, record: &Record) -> StepResult {
         if decode(&self.session.engine, record)?.head.is_fence {
-            return Ok(self.on_new_gone());
+            return Ok(self.on_new_destroyed());
         }
-        let Some(merged) = self.merged.take() else {
-            return Ok(CommitStep::Done);
-        };
-        let mut changes = self.take_changes();
-        changes.add_tag_changes(&merged.stored_tags, &record.tags);
-        self.changes = Some(changes);
+        Err(SessionError::Contention(ContentionReason::NewRecord))
+    }
+
+    /// The new record does not exist any more. If it was evicted, writes it again. Under a tombstone, the
+    /// outcome of that write is the same again: an administrator has destroyed the new record.
+    pub(super) fn on_new_gone(&self, key: StoreKey) -> CommitStep {
         let engine = &*self.session.engine;
-        self.session.state().on_stored(engine, record.version);
-        if let Err(error) = self.count_conflict() {
-            return Ok(self.roll_back(key, Rollback::Failed(error)));
+        let mut state = self.session.state();
+        let store = state.store(engine);
+        let new = self.merged.as_ref().and_then(|merged| merged.new.as_ref());
+        match new.filter(|_| state.version().is_some() && state.would_have_tombstone(engine)) {
+            Some(new) => {
+                let writing = store.write(new.to_request(engine, &key, Expected::Absent));
+                state.on_evicted();
+                CommitStep::Writing(writing, key)
+            }
+            None => {
+                drop(state);
+                self.on_new_destroyed()
+            }
         }
-        Ok(self.rebase_onto(&merged.old, key, record.tags.clone()))
     }
 
     /// An administrator has destroyed the new record before the old id was dead. Ends the session under the
     /// old id too, and where another rotation has moved it.
-    pub(super) fn on_new_gone(&self) -> CommitStep {
+    fn on_new_destroyed(&self) -> CommitStep {
         let regeneration = self.session.state().regeneration();
         let Some(Regeneration { from, .. }) = regeneration else {
             return self.on_gone();
         };
         let engine = Arc::clone(&self.session.engine);
-        let destroying = StoreFuture::new(rotation::destroy(engine, from));
+        let destroying = rotation::destroy(engine, from);
+        let destroying = StoreFuture::new(async { destroying.await.map(drop) });
         CommitStep::RollingBack(destroying, Rollback::Lost(IdStatus::Destroyed))
     }
 
@@ -237,11 +301,9 @@ impl Commit {
         let Some(Regeneration { from, .. }) = regeneration else {
             return Ok(CommitStep::Done);
         };
-        let stored_tags = self.written_tags();
         self.merged = Some(Box::new(MergedRecord {
             new: None,
             old: record,
-            stored_tags,
         }));
         let joined = self.join(from, key, self.turn_to_wait_for(), QueueEntry::First(None));
         Ok(joined.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error))))
@@ -250,7 +312,7 @@ impl Commit {
     /// Continues when no other commit of this process writes the old record.
     pub(super) fn on_turn_to_regenerate(&mut self, key: StoreKey) -> StepResult {
         match self.merged.take() {
-            Some(merged) => Ok(self.rebase_onto(&merged.old, key, merged.stored_tags)),
+            Some(merged) => Ok(self.rebase_onto(&merged.old, key)),
             None => {
                 let mut state = self.session.state();
                 write_step(&mut state, &self.session.engine, key, self.is_final)
@@ -258,21 +320,8 @@ impl Commit {
         }
     }
 
-    /// Returns the tags of the record that this commit wrote last under the new id.
-    pub(super) fn written_tags(&self) -> Tags {
-        let merged = self.merged.as_ref().and_then(|merged| merged.new.as_ref());
-        let tags = merged.map(|new| new.record.tags.clone());
-        tags.unwrap_or_else(|| self.session.state().tags())
-    }
-
     /// Writes the new record again, with the changes that another request wrote under the old id.
-    /// `stored_tags` are those of the record that is stored under the new id.
-    pub(super) fn rebase_onto(
-        &mut self,
-        old: &Record,
-        key: StoreKey,
-        stored_tags: Tags,
-    ) -> CommitStep {
+    pub(super) fn rebase_onto(&mut self, old: &Record, key: StoreKey) -> CommitStep {
         let changes = self.take_changes();
         let engine = &*self.session.engine;
         let merged = decode(engine, old)
@@ -284,7 +333,8 @@ impl Commit {
         };
         let mut state = self.session.state();
         state.set_old_version(old.version);
-        let new = merged.encode(engine);
+        let mut new = merged.encode(engine);
+        new.record.data = state.mark_pending(engine, new.record.data);
         state.set_written_lifetime(new.lifetime);
         let request = new.to_request(engine, &key, state.expected());
         let writing = state.store(engine).write(request);
@@ -292,7 +342,6 @@ impl Commit {
         self.merged = Some(Box::new(MergedRecord {
             new: Some(new),
             old: old.clone(),
-            stored_tags,
         }));
         CommitStep::Writing(writing, key)
     }

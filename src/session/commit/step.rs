@@ -9,7 +9,7 @@ use crate::{
         SessionError,
         state::{IdStatus, StoredRecord},
     },
-    store::{ReadOutcome, Record, StoreFuture, Tags, WriteOutcome},
+    store::{ReadOutcome, Record, StoreFuture, WriteOutcome},
     wire::Forward,
 };
 
@@ -22,8 +22,8 @@ pub(super) enum CommitStep {
     Failing(Box<SessionError>),
     /// Renew an unloaded session.
     Touching(Renewal),
-    /// Destroy the session with this key, as the request asked for.
-    Destroying(StoreFuture<()>, StoreKey),
+    /// Destroy the session with this key, as the request asked for. Results in `true` if its event was not yet emitted.
+    Destroying(StoreFuture<bool>, StoreKey),
     /// Join the queue of the session, which exists already.
     Joining(StoreKey),
     /// Write the record.
@@ -43,6 +43,8 @@ pub(super) enum CommitStep {
     Updating(StoreFuture<WriteOutcome>, Box<StoredRecord>, StoreKey),
     /// Destroy the old record, in a store that has no fences because it has no versions.
     DestroyingOld(StoreFuture<()>, StoreKey),
+    /// Replace the new record with a fence before it is destroyed, if nothing else has written or destroyed it.
+    Withdrawing(StoreFuture<WriteOutcome>, StoreKey, Box<Rollback>),
     /// Destroy the new record, because the regeneration failed.
     RollingBack(StoreFuture<()>, Rollback),
     Done,
@@ -68,6 +70,4 @@ pub(super) enum Rollback {
 pub(super) struct MergedRecord {
     pub(super) new: Option<StoredRecord>,
     pub(super) old: Record,
-    /// The tags of the record that is stored under the new id, as far as this commit knows.
-    pub(super) stored_tags: Tags,
 }

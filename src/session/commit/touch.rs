@@ -10,14 +10,18 @@ use std::{
 use futures_timer::Delay;
 
 use crate::{
-    session::{engine::Engine, state::SessionState},
-    store::{ReadOutcome, StoreError, StoreFuture},
+    session::{
+        engine::Engine,
+        state::{PendingRead, SessionState},
+    },
+    store::{ReadOutcome, StoreError},
 };
 
 /// A read that touches the record, with a time limit. The response does not need its result.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    reading: StoreFuture<ReadOutcome>,
+    /// Boxed, to keep a commit small.
+    pending: Box<PendingRead>,
     /// The time limit, once the store did not answer at once.
     deadline: Option<Delay>,
     timeout: Duration,
@@ -28,7 +32,7 @@ impl Renewal {
     pub(super) fn begin(state: &mut SessionState, engine: &Engine) -> Option<Self> {
         let timeout = engine.policy.touch_timeout;
         Some(Self {
-            reading: state.begin_renewal(engine)?,
+            pending: Box::new(state.begin_renewal(engine)?),
             deadline: None,
             timeout,
         })
@@ -40,7 +44,7 @@ impl Renewal {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<ReadOutcome, StoreError>, TouchTimeout>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.reading).poll(cx) {
+        if let Poll::Ready(read) = Pin::new(&mut self.pending.reading).poll(cx) {
             return Poll::Ready(Ok(read));
         }
         // This timer needs no runtime.
@@ -60,15 +64,15 @@ impl Renewal {
         renewed: Result<Result<ReadOutcome, StoreError>, TouchTimeout>,
     ) -> Option<Self> {
         let next = match renewed {
-            Ok(read) => state.finish_renewal(engine, read),
+            Ok(read) => state.finish_renewal(engine, &self.pending.lookup, read),
             Err(timeout) => {
                 let error = StoreError::new("session", "touch", timeout);
                 drop(state.report(engine, error.into()));
                 None
             }
         };
-        next.map(|reading| Self {
-            reading,
+        next.map(|pending| Self {
+            pending: Box::new(pending),
             deadline: self.deadline.take(),
             timeout: self.timeout,
         })

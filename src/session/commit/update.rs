@@ -34,7 +34,7 @@ impl Commit {
     pub(super) fn on_backed_off(&mut self, record: &Record, key: StoreKey) -> StepResult {
         let is_regenerating = self.session.state().regeneration().is_some();
         match is_regenerating {
-            true => Ok(self.rebase_onto(record, key, self.written_tags())),
+            true => Ok(self.rebase_onto(record, key)),
             false => self.update_record(record, key),
         }
     }

@@ -1,6 +1,6 @@
 //! Methods that regenerate, destroy and commit a session.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::time::Duration;
 
 use crate::session::{Commit, Session, SessionError};
 
@@ -58,18 +58,11 @@ impl Session {
     /// Changes that another request commits under the old id are kept, before the commit and in the
     /// window. Rotations at once are one rotation, unless a request handed out a CSRF token of its new id. A
     /// regeneration that another request began under the old id starts from the new one.
-    ///
-    /// A `destroy` in another process may end the old id only, if that process has neither called `rotate_id`
-    /// nor loaded an old id since its start, and its request did not load the session or loaded it before
-    /// this commit.
     #[doc(alias = "cycle_id")]
     #[doc(alias = "rotate")]
     pub fn rotate_id(&self, grace: Duration) -> Result<(), SessionError> {
-        self.state()
-            .id_changeable()?
-            .regenerate(&self.engine, grace)?;
-        self.engine.has_rotations.store(true, Relaxed);
-        Ok(())
+        let mut state = self.state();
+        Ok(state.id_changeable()?.regenerate(&self.engine, grace)?)
     }
 
     /// Returns `true` if [`regenerate`](Self::regenerate) or [`rotate_id`](Self::rotate_id) was called in
@@ -93,7 +86,7 @@ impl Session {
     ///
     /// # Concurrency
     /// Slower requests cannot restore the session; their changes are dropped. If another request
-    /// has just regenerated the session, the session stays alive under its new id. To end it under every id,
+    /// has regenerated the session, the session stays alive under its new id. To end it under every id,
     /// use its tag and
     /// [`SessionCollection::destroy_tagged`](crate::session::SessionCollection::destroy_tagged).
     #[doc(alias = "flush")]
@@ -126,10 +119,13 @@ impl Session {
     /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
     ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again. Changes that
     ///   other tasks made during the commit are dropped as well.
+    /// - `Conflict` or `TooLarge` if changes that were made during an earlier commit do not fit the changes of other
+    ///   requests which that commit merged. Nothing is stored, and the session is unloaded after either.
     /// - [`Committed`](SessionError::Committed) if another commit of this session is running.
     ///
     /// If the commit was to regenerate the session, the request cannot change the session after a
-    /// `Conflict`, nor after any of these errors if the commit had written the record of the new id.
+    /// `Conflict` or a `TooLarge` that would unload the session, nor after any of these errors if the commit had
+    /// written the record of the new id.
     /// Changes then fail with `Committed`.
     ///
     /// It is not an error if another request has destroyed the session. The changes are then

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    document::{KeyPath, RawValue, ReadPath, from_document, with_buffer},
+    document::{KeyPath, ReadPath, ValueCopy, from_document, with_buffer},
     id::{SessionId, StoreKey},
     session::{Session, SessionError, Snapshot},
 };
@@ -32,11 +32,10 @@ impl Session {
         path: impl ReadPath<'p, T>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
-        with_buffer(|text| {
-            let is_found = self.copy_value(path, text)?;
-            let value = is_found.then(|| RawValue::new(text).deserialize());
-            Ok(value.transpose()?)
-        })
+        let mut copy = ValueCopy::new();
+        let is_found = self.copy_value(path, &mut copy)?;
+        let value = is_found.then(|| copy.get().deserialize());
+        Ok(value.transpose()?)
     }
 
     /// Returns the value at `path`, or `default` if it is missing or null.
@@ -137,20 +136,17 @@ impl Session {
         self.state().is_modified()
     }
 
-    /// Replaces `text` with the JSON text of the value at `path`. Returns `false` if it is missing or
-    /// null.
+    /// Replaces `copy` with the value at `path`. Returns `false` if it is missing or null.
     ///
     /// A `Deserialize` implementation may use the session, so it must not run under the lock.
     pub(super) fn copy_value(
         &self,
         path: &KeyPath<'_>,
-        text: &mut Vec<u8>,
+        copy: &mut ValueCopy,
     ) -> Result<bool, SessionError> {
-        text.clear();
         let state = self.state();
         let value = state.readable()?.data().get_path(path)?;
         let value = value.filter(|value| !value.is_null());
-        text.extend_from_slice(value.map_or(&[], RawValue::as_bytes));
-        Ok(value.is_some())
+        Ok(value.map(|value| copy.set(value)).is_some())
     }
 }

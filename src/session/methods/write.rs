@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     document::{
-        EditError, KeyPath, Number, NumberPath, RawValue, ReadPath, WritePath, to_json,
-        with_buffer, with_json,
+        EditError, KeyPath, Number, NumberPath, RawValue, ReadPath, ValueCopy, WritePath, to_json,
+        with_json,
     },
     patch::Update,
     session::{Session, SessionError},
@@ -118,27 +118,25 @@ impl Session {
     {
         let path = &path.into();
         self.state().writable()?;
-        let mut json = Vec::new();
-        with_buffer(|text| {
-            loop {
-                let is_found = self.copy_value(path, text)?;
-                let mut value = match is_found {
-                    true => RawValue::new(text).deserialize()?,
-                    false => T::default(),
-                };
-                update(&mut value);
-                json.clear();
-                to_json(path, &value, &mut json)?;
-                let mut state = self.state();
-                let (patch, data) = state.writable()?.patch_and_data();
-                let found = data.get_path(path)?.filter(|value| !value.is_null());
-                // Another task, or `update` itself, may have changed the value.
-                if found.map(RawValue::as_bytes) == is_found.then_some(text) {
-                    patch.update_json(data, path, RawValue::new(&json), json_update(update))?;
-                    return Ok(value);
-                }
+        let (mut old, mut json) = (ValueCopy::new(), Vec::new());
+        loop {
+            let is_found = self.copy_value(path, &mut old)?;
+            let mut value = match is_found {
+                true => old.get().deserialize()?,
+                false => T::default(),
+            };
+            update(&mut value);
+            json.clear();
+            to_json(path, &value, &mut json)?;
+            let mut state = self.state();
+            let (patch, data) = state.writable()?.patch_and_data();
+            let found = data.get_path(path)?.filter(|value| !value.is_null());
+            // Another task, or `update` itself, may have changed the value.
+            if found == is_found.then(|| old.get()) {
+                patch.update_json(data, path, RawValue::new(&json), json_update(update))?;
+                return Ok(value);
             }
-        })
+        }
     }
 
     /// Merges an object into the session: objects deeply, arrays by index. Its keys are literal.
@@ -219,26 +217,23 @@ impl Session {
         path: impl ReadPath<'p, T>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
-        with_buffer(|text| {
-            loop {
-                let is_found = self.copy_value(path, text)?;
-                let value = is_found
-                    .then(|| RawValue::new(text).deserialize())
-                    .transpose()?;
-                let mut state = self.state();
-                let (patch, data) = state.writable()?.patch_and_data();
-                let stored = data.get_path(path)?;
-                let is_stored = stored.is_some();
-                let found = stored.filter(|value| !value.is_null());
-                // Another task or the type's `Deserialize` may have changed the value.
-                if found.map(RawValue::as_bytes) == is_found.then_some(text) {
-                    if is_stored {
-                        patch.forget(data, path)?;
-                    }
-                    return Ok(value);
+        let mut copy = ValueCopy::new();
+        loop {
+            let is_found = self.copy_value(path, &mut copy)?;
+            let value = is_found.then(|| copy.get().deserialize()).transpose()?;
+            let mut state = self.state();
+            let (patch, data) = state.writable()?.patch_and_data();
+            let stored = data.get_path(path)?;
+            let is_stored = stored.is_some();
+            let found = stored.filter(|value| !value.is_null());
+            // Another task or the type's `Deserialize` may have changed the value.
+            if found == is_found.then(|| copy.get()) {
+                if is_stored {
+                    patch.forget(data, path)?;
                 }
+                return Ok(value);
             }
-        })
+        }
     }
 
     /// Removes the value at `path` and returns it, or `default` if it was missing or null.

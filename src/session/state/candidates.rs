@@ -12,7 +12,8 @@ use crate::{
     wire::{CookieText, OpenedIdCookie},
 };
 
-/// Maximum number of ids of one request that are looked up in the store.
+/// Maximum number of ids of one request that are looked up in the store. One that was never stored is looked up
+/// after them.
 const MAX_LOOKUPS: usize = 4;
 
 /// An authenticated cookie of a request.
@@ -84,13 +85,18 @@ impl CandidateQueue {
         self.remaining.is_empty()
     }
 
-    /// Returns the next candidate to look up, within the limit.
+    /// Returns the next candidate to look up, within the limit. Dead sessions use up the limit, but the next candidate
+    /// that was never stored is looked up still: the CSRF tokens of a visitor without a session depend on it.
     pub(super) fn pop(&mut self) -> Option<IdCandidate> {
-        if self.lookups == MAX_LOOKUPS {
-            return None;
-        }
+        let next = match self.lookups {
+            ..MAX_LOOKUPS => 0,
+            MAX_LOOKUPS if self.never_stored.is_none() => {
+                self.remaining.iter().position(|it| !it.is_stored())?
+            }
+            _ => return None,
+        };
         self.lookups += 1;
-        self.remaining.pop_front()
+        self.remaining.remove(next)
     }
 
     /// Records a candidate that is in no store. Its cookie was sealed before anything was stored.
@@ -98,10 +104,8 @@ impl CandidateQueue {
         self.never_stored.get_or_insert(candidate);
     }
 
-    /// Returns the candidate to adopt if none is alive: the first one that was never stored.
+    /// Returns the candidate to adopt if none is alive: the first one that was looked up and never stored.
     pub(super) fn into_never_stored(self) -> Option<IdCandidate> {
-        let mut unseen = self.remaining.into_iter();
         self.never_stored
-            .or_else(|| unseen.find(|candidate| !candidate.is_stored()))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     document::{Document, EditError},
     patch::{Patch, RebaseError},
     session::{ConflictReason, SessionError, engine::Engine},
-    store::{Tags, TooLarge, TooManyTags, Version},
+    store::{TooLarge, TooManyTags, Version},
     wire::{Lifetime, LifetimeChange},
 };
 
@@ -39,11 +39,6 @@ impl Changes {
     /// Returns `true` if [`apply`](Self::apply) runs functions of the user.
     pub(in crate::session) fn has_updates(&self) -> bool {
         self.patch.has_updates()
-    }
-
-    /// Adds the changes of tags that lead from `before` to `after`.
-    pub(in crate::session) fn add_tag_changes(&mut self, before: &Tags, after: &Tags) {
-        self.tags.extend(before, after);
     }
 
     /// Returns the creation time of the stored session that the changes start from. Returns `None`
@@ -74,15 +69,8 @@ impl Changes {
         self.patch
             .rebase(&base, &mut next.data)
             .map_err(|error| refusal(error, stored))?;
-        let size = next.data.text().len() + flash_len(&next.flash);
-        let limit = engine.policy.limits.document;
-        if self.flash.has_outgoing() && size > limit {
-            let limit = TooLarge::new(size, limit);
-            return Err(SessionError::too_large(
-                limit,
-                &next.data,
-                Some(&next.flash),
-            ));
+        if self.flash.has_outgoing() {
+            check_size(engine, &next.data, &next.flash)?;
         }
         self.tags.apply(&mut next.tags).map_err(too_many_tags)?;
         self.lifetime_change.apply(&mut next.head.lifetime);
@@ -96,6 +84,24 @@ impl Changes {
             decode_into(engine, record, &mut data, &mut Document::new())?;
         }
         Ok(data)
+    }
+}
+
+/// Fails if data and flash messages are too large together.
+pub(super) fn check_size(
+    engine: &Engine,
+    data: &Document,
+    flash: &Document,
+) -> Result<(), SessionError> {
+    let size = data.text().len() + flash_len(flash);
+    let limit = engine.policy.limits.document;
+    match size > limit {
+        true => Err(SessionError::too_large(
+            TooLarge::new(size, limit),
+            data,
+            Some(flash),
+        )),
+        false => Ok(()),
     }
 }
 

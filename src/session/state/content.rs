@@ -126,6 +126,8 @@ impl SessionState {
                     from,
                     version: self.version.take(),
                     grace,
+                    begun: Timestamp::default(),
+                    written: Timestamp::default(),
                 });
             }
         }
@@ -146,7 +148,9 @@ impl SessionState {
         }
         self.id_changeable()?;
         self.changed = true;
-        let was_sent = self.identity.is_from_request() || self.version.is_some();
+        // An explicit commit may have confirmed a new id.
+        let was_stored = self.version.is_some() || self.identity.is_confirmed();
+        let was_sent = self.identity.is_from_request() || was_stored;
         let old = self.identity.discard_id();
         let key = match self.regeneration {
             Some(regeneration) => Some(regeneration.from),

@@ -167,12 +167,26 @@ impl FlashState {
         self.deferred.is_empty() && !self.has_outgoing()
     }
 
+    /// Returns the messages to store if this request adds none.
+    pub(super) fn unchanged(&self) -> Option<&Document> {
+        self.outgoing.is_none().then_some(&self.deferred)
+    }
+
     /// Returns the messages to store, for a write that replaces `version`.
     pub(super) fn to_stored(
         &self,
         version: Option<Version>,
     ) -> Result<Cow<'_, Document>, SessionError> {
-        let mut messages = Cow::Borrowed(&self.deferred);
+        self.overlaid(&self.deferred, version)
+    }
+
+    /// Returns `stored` with the messages that this request adds, for a write that replaces `version`.
+    pub(super) fn overlaid<'d>(
+        &self,
+        stored: &'d Document,
+        version: Option<Version>,
+    ) -> Result<Cow<'d, Document>, SessionError> {
+        let mut messages = Cow::Borrowed(stored);
         if self.outgoing.is_some() {
             overlay_outgoing(messages.to_mut(), self.outgoing.as_deref(), version)?;
         }

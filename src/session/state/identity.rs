@@ -52,7 +52,8 @@ pub(super) struct Identity {
 impl Identity {
     /// Copies the values in a `Cookie` line that may hold the id. Decrypts nothing.
     pub(super) fn collect_cookies(&mut self, engine: &Engine, line: &HeaderValue) {
-        for text in engine.finder.find_in(line.as_bytes()) {
+        let mut at = 0;
+        while let Some(text) = engine.finder.next_in(line.as_bytes(), &mut at) {
             if self.texts.len() == MAX_CANDIDATES {
                 return;
             }
@@ -217,7 +218,7 @@ impl Identity {
     pub(super) fn due_key(&self, engine: &Engine, now: Timestamp) -> Option<StoreKey> {
         // It is unknown which one of several ids is alive.
         let is_known = self.from_request && !self.is_ambiguous();
-        let is_due = is_known && self.touch_ttl(engine, now).is_some();
+        let is_due = is_known && self.touch_ttl(engine, now, false).is_some();
         self.key().filter(|_| is_due)
     }
 
@@ -228,24 +229,25 @@ impl Identity {
         recent.unwrap_or_default().max(self.last_touch)
     }
 
-    /// Returns the new time to live of the record, if it is due for a touch and not over.
+    /// Returns the new time to live of the record, by the lifetime in the cookie, if it is due for a touch and not
+    /// over. `renews`: this request has begun a touch, so the last one in the process may be its own.
     #[inline]
-    pub(super) fn touch_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
+    pub(super) fn touch_ttl(
+        &self,
+        engine: &Engine,
+        now: Timestamp,
+        renews: bool,
+    ) -> Option<Duration> {
         if !engine.is_touch_due(self.last_touch, now) {
             return None;
         }
         let recent = self.key().and_then(|key| engine.touch_times.get(&key));
-        if recent.is_some_and(|recent| !engine.is_touch_due(recent, now)) {
+        if !renews && recent.is_some_and(|recent| !engine.is_touch_due(recent, now)) {
             return None;
         }
-        let ttl = self.record_ttl(engine, now);
-        (!ttl.is_zero()).then_some(ttl)
-    }
-
-    /// Returns how long the record may live from `now`, by the lifetime in the cookie.
-    pub(super) fn record_ttl(&self, engine: &Engine, now: Timestamp) -> Duration {
         let lifetime = self.lifetime.unwrap_or(Lifetime::from_creation(now));
-        engine.record_ttl(&lifetime, now)
+        let ttl = engine.record_ttl(&lifetime, now);
+        (!ttl.is_zero()).then_some(ttl)
     }
 
     /// Returns `true` if a touch appears due from the renewal time of a cookie. That time is not

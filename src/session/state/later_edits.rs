@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{
     DecodedRecord, PendingBase, SessionState,
-    changes::{refusal, too_many_tags},
+    changes::{check_size, refusal, too_many_tags},
     decode,
+    flash_state::flash_len,
     record::decode_into,
 };
 use crate::{
@@ -35,6 +36,7 @@ impl LaterEdits {
             decode_into(engine, own, &mut seen, &mut Document::new())?;
         }
         let mut data = self.merged.data.clone();
+        data.set_reserved(flash_len(&self.merged.flash));
         let rebased = self.patch.rebase(&seen, &mut data);
         rebased.map_err(|error| refusal(error, &self.merged))?;
         Ok(data)
@@ -60,6 +62,7 @@ impl SessionState {
     /// changes meanwhile, adds them to `later` and returns `false`.
     pub(in crate::session) fn install(
         &mut self,
+        engine: &Engine,
         later: &mut LaterEdits,
         rebased: Result<Document, SessionError>,
     ) -> bool {
@@ -68,7 +71,12 @@ impl SessionState {
             return false;
         }
         let tagged = self.tags.set_stored(later.merged.tags.clone());
-        match rebased.and_then(|data| tagged.map(|()| data).map_err(too_many_tags)) {
+        let fitting = rebased.and_then(|data| {
+            tagged.map_err(too_many_tags)?;
+            self.check_later_size(engine, &data, &later.merged.flash)?;
+            Ok(data)
+        });
+        match fitting {
             Ok(data) => self.data = data,
             Err(error) => self.conflict = Some(error),
         }
@@ -80,5 +88,19 @@ impl SessionState {
             changes: None,
         });
         true
+    }
+
+    /// Fails if `data`, the messages `stored` and those that were flashed since are too large together.
+    fn check_later_size(
+        &self,
+        engine: &Engine,
+        data: &Document,
+        stored: &Document,
+    ) -> Result<(), SessionError> {
+        if !self.flash.has_outgoing() {
+            return Ok(());
+        }
+        let flash = self.flash.overlaid(stored, None)?;
+        check_size(engine, data, &flash)
     }
 }

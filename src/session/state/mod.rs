@@ -18,8 +18,8 @@ mod writing;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, header::COOKIE};
 use serde_json::Value;
 
 #[cfg(feature = "testing")]
@@ -33,7 +33,7 @@ pub(in crate::session) use self::{
 };
 use self::{
     flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint,
-    storage::ReadTouch, tag_state::TagState,
+    tag_state::TagState,
 };
 use super::{
     Event, ReadOnlyReason, SessionError,
@@ -41,7 +41,7 @@ use super::{
     engine::Engine,
     events::{QueuedEvent, QueuedEvents},
     pending_ids::PendingId,
-    visibility::is_prefetch,
+    visibility::{is_prefetch, is_purpose},
 };
 use crate::{
     csrf_secret::CsrfSecret,
@@ -70,6 +70,8 @@ pub(super) struct SessionState {
     version: Option<Version>,
     /// The record that `patch` starts from, to apply the patch to a newer record.
     base: Option<Bytes>,
+    /// The buffer of a record that an earlier request replaced, for the next one to write.
+    spare: Option<BytesMut>,
     /// `base` with `patch` applied. Reads use it.
     data: Document,
     patch: Patch,
@@ -83,8 +85,8 @@ pub(super) struct SessionState {
     /// This request called `regenerate` or `rotate_id`.
     regenerated: bool,
     savepoint: Option<Box<Savepoint>>,
-    /// Changes made during an explicit commit do not fit what that commit stored. The next commit
-    /// fails with this error.
+    /// Changes made during an explicit commit do not fit what that commit stored. Every later commit fails with
+    /// this error, until the session is unloaded.
     conflict: Option<SessionError>,
     /// The error of the load that failed, in the phase `Failed` until the response takes it. Boxed, to keep
     /// the state small.
@@ -98,8 +100,8 @@ pub(super) struct SessionState {
     changed: bool,
     /// No visitor sees the response, so the flash messages stay for the next request.
     invisible: bool,
-    /// The touch of the read in flight, or of the last one.
-    touch: ReadTouch,
+    /// This request has begun a touch of the record under the id.
+    renews: bool,
     events: QueuedEvents,
 }
 
@@ -111,30 +113,42 @@ impl SessionState {
         self.invisible = method == Method::HEAD;
         // For a usual number of headers, one pass is faster than a lookup of each name.
         for (name, value) in headers {
-            match name.as_str() {
-                "cookie" => {
-                    self.identity.collect_cookies(engine, value);
-                    self.store_handle.collect_cookies(&engine.backend, value);
-                }
-                "sec-purpose" | "purpose" => self.invisible |= is_prefetch(value),
-                _ => {}
+            if *name == COOKIE {
+                self.identity.collect_cookies(engine, value);
+                self.store_handle.collect_cookies(&engine.backend, value);
+            } else if is_purpose(name) {
+                self.invisible |= is_prefetch(value);
             }
         }
     }
 
-    /// Returns `true` if the buffers are small enough to be reused.
-    pub(super) fn is_small(&self) -> bool {
+    /// [Resets](Self::reset) the state if its buffers are small enough to be reused. Returns `false` if not.
+    #[inline]
+    pub(super) fn reset_if_small(&mut self) -> bool {
+        let is_small = !self.accessed || self.is_small();
+        if is_small {
+            self.reset();
+        }
+        is_small
+    }
+
+    fn is_small(&mut self) -> bool {
         let changes = self.patch.capacity() + self.flash.capacity() + self.tags.capacity();
         let bytes = self.data.capacity() + changes;
+        let spare = self.spare.as_ref().map_or(0, BytesMut::capacity);
+        if bytes + spare <= MAX_POOLED_BYTES {
+            return true;
+        }
+        self.spare = None;
         bytes <= MAX_POOLED_BYTES
     }
 
     /// Resets everything except the capacity of the buffers.
+    #[inline]
     pub(super) fn reset(&mut self) {
         self.store_handle.reset();
         self.phase = Phase::Unloaded;
         self.form_input = None;
-        self.invisible = false;
         // If the handler did not use the session, its content was not set. If there is no id either, nothing else
         // was set.
         if self.accessed || !self.identity.is_unused() {
@@ -144,6 +158,7 @@ impl SessionState {
         }
     }
 
+    #[inline(never)]
     fn reset_used(&mut self) {
         self.identity.reset();
         if self.accessed {
@@ -154,7 +169,7 @@ impl SessionState {
         self.same_visitor = false;
         self.accessed = false;
         self.changed = false;
-        self.touch = ReadTouch::None;
+        self.renews = false;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }
@@ -485,6 +500,16 @@ impl SessionState {
         true
     }
 
+    /// Restores the savepoint if the session has its id, which did not come with the request: the browser does not
+    /// have the id yet. A commit that was refused has unloaded the session since.
+    pub(super) fn restore_stored_id(&mut self) {
+        let is_new = |key: &StoreKey| !self.is_id_from_request() && self.has_key(key);
+        let saved = self.savepoint.as_ref().and_then(|it| it.identity.key());
+        if saved.is_some_and(|key| is_new(&key)) {
+            self.restore_savepoint();
+        }
+    }
+
     /// Drops the changes of a final commit. The response sets the cookies of the savepoint, or
     /// none.
     pub(super) fn drop_final_changes(&mut self) {
@@ -492,6 +517,10 @@ impl SessionState {
         if !self.restore_savepoint() {
             self.keep_browser_cookies();
             self.version = None;
+            if self.regeneration.is_some() {
+                // Nothing is stored under the new id. The session keeps the old one.
+                self.identity.discard_id();
+            }
         }
     }
 }

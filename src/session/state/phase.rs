@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::changes::Changes;
 use crate::{
-    document::Document, id::StoreKey, session::ReadOnlyReason, store::Version, wire::Lifetime,
+    clock::Timestamp, document::Document, id::StoreKey, session::ReadOnlyReason, store::Version,
+    wire::Lifetime,
 };
 
 /// The progress of a request with its session.
@@ -63,6 +64,10 @@ pub(in crate::session) struct Regeneration {
     pub(in crate::session) version: Option<Version>,
     /// The time for which the old id forwards to the new one. Zero unless the id is rotated.
     pub(in crate::session) grace: Duration,
+    /// The time at which the last write of the new record began.
+    pub(in crate::session) begun: Timestamp,
+    /// The time at which the last write that succeeded began.
+    pub(in crate::session) written: Timestamp,
 }
 
 /// The record of an in-flight commit that is not final. Later changes start from it.

@@ -35,7 +35,7 @@ impl StoredRecord {
         key: &StoreKey,
         expected: Expected,
     ) -> WriteRequest {
-        let ttl = engine.record_ttl(&self.lifetime, engine.clock.now());
+        let ttl = engine.record_ttl_from_now(&self.lifetime);
         let request = WriteRequest::new(key, self.record.data.clone(), ttl, expected);
         request.tags(self.record.tags.clone())
     }
@@ -45,7 +45,9 @@ impl DecodedRecord {
     /// Encodes the record. Its version is a placeholder until the record is written.
     pub(in crate::session) fn encode(self, engine: &Engine) -> StoredRecord {
         let lifetime = self.head.lifetime;
-        let data = engine.format.encode(&lifetime, &self.data, &self.flash);
+        let data = engine
+            .format
+            .encode(&lifetime, &self.data, &self.flash, None);
         StoredRecord {
             record: Record::new(data, Version::FIRST).tags(self.tags),
             lifetime,

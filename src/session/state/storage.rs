@@ -23,17 +23,34 @@ pub(in crate::session) enum LoadMode {
     Identify,
 }
 
-/// The read of a load, with the key of the id that is looked up.
-pub(in crate::session) type PendingRead = (StoreKey, StoreFuture<ReadOutcome>);
+/// The read of a load or of a renewal.
+#[derive(Debug)]
+pub(in crate::session) struct PendingRead {
+    pub(in crate::session) reading: StoreFuture<ReadOutcome>,
+    pub(in crate::session) lookup: Lookup,
+}
 
-/// The touch of a read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ReadTouch {
-    #[default]
-    None,
-    First,
-    /// The first touch had the wrong time to live.
-    Repeated,
+/// The parameters of a read. Several loads of one request may run at once.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::session) struct Lookup {
+    /// The key of the id that is looked up.
+    pub(in crate::session) key: StoreKey,
+    /// The time at which the read began.
+    begun: Timestamp,
+    /// The new expiry of the record, or zero if the read does not touch it. An option would be larger.
+    expiry: Timestamp,
+}
+
+impl Lookup {
+    const fn is_touch(&self) -> bool {
+        self.expiry.as_millis() > 0
+    }
+
+    /// Returns `true` if the read has touched the record with another time to live than that of this lifetime.
+    fn has_missed(&self, engine: &Engine, lifetime: &Lifetime) -> bool {
+        let ttl = || engine.record_ttl(lifetime, self.begun);
+        self.is_touch() && self.expiry != self.begun.saturating_add(ttl())
+    }
 }
 
 /// The result of a read about an id of the request.
@@ -43,8 +60,8 @@ enum IdVerdict {
     /// The store has nothing, and the cookie was sealed before anything was stored.
     NeverStored,
     /// The record was touched with another time to live than that of its session, since the cookie is
-    /// older than a change of it. The touch is repeated with this one.
-    TouchAgain(Duration),
+    /// older than a change of it. The touch is repeated.
+    TouchAgain,
     /// A fence forwards to the session's new id.
     Forwarded(Box<Forward>),
     Dead(IdStatus),
@@ -60,12 +77,12 @@ impl SessionState {
     ) -> Result<Option<PendingRead>, SessionError> {
         match self.phase {
             Phase::Unloaded => {}
-            Phase::Open | Phase::ReadOnly(_) => {
+            Phase::Open | Phase::ReadOnly(_) | Phase::Committing => {
                 self.upgrade(mode);
                 return Ok(None);
             }
             Phase::Failed => return Err(self.failure()),
-            Phase::Committing | Phase::Abandoned | Phase::Closing | Phase::Closed => {
+            Phase::Abandoned | Phase::Closing | Phase::Closed => {
                 return Err(SessionError::Committed);
             }
         }
@@ -89,16 +106,39 @@ impl SessionState {
 
     #[inline]
     fn begin_read(&mut self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
-        let touch = self.identity.touch_ttl(engine, now);
-        self.touch = match touch {
-            Some(_) => ReadTouch::First,
-            None => ReadTouch::None,
-        };
-        if touch.is_some() {
+        // Only one of several loads of this request may finish, so each of them touches the record.
+        let ttl = self.identity.touch_ttl(engine, now, self.renews);
+        if ttl.is_some() {
+            self.renews = true;
             // Parallel requests of the session need not touch it too.
             engine.touch_times.insert(key, now);
         }
-        (key, self.store(engine).read(&key, touch))
+        self.read(engine, key, ttl, now)
+    }
+
+    #[inline]
+    fn read(
+        &self,
+        engine: &Engine,
+        key: StoreKey,
+        ttl: Option<Duration>,
+        begun: Timestamp,
+    ) -> PendingRead {
+        let expiry = ttl.map(|ttl| begun.saturating_add(ttl));
+        PendingRead {
+            reading: self.store(engine).read(&key, ttl),
+            lookup: Lookup {
+                key,
+                begun,
+                expiry: expiry.unwrap_or_default(),
+            },
+        }
+    }
+
+    /// Starts the read of an id that replaces the one of the last read.
+    fn begin_next_read(&mut self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
+        self.renews = false;
+        self.begin_read(engine, key, now)
     }
 
     /// Ends the load with the result of the read. If the id is dead and the request carried others,
@@ -106,25 +146,25 @@ impl SessionState {
     pub(in crate::session) fn finish_load(
         &mut self,
         engine: &Engine,
+        lookup: &Lookup,
         read: Result<ReadOutcome, StoreError>,
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
-        let now = self.lifetime.created;
         let verdict = match read {
-            Ok(outcome) => self.on_read(engine, outcome, now, mode),
+            Ok(outcome) => self.on_read(engine, outcome, lookup, mode),
             Err(error) if error.is_unreadable() => Ok(self.on_unreadable(engine)),
             Err(error) => {
-                self.release_touch(engine);
+                self.release_touch(engine, lookup);
                 Err(error.into())
             }
         };
         let opened = match verdict {
             Ok(IdVerdict::Alive) => {
-                self.confirm_id(engine, now);
+                self.confirm_id(engine, lookup);
                 self.identity.settle();
                 self.open(engine, mode, false).map(|()| None)
             }
-            Ok(verdict) => self.on_other_verdict(engine, verdict, now, mode),
+            Ok(verdict) => self.on_other_verdict(engine, verdict, lookup, mode),
             Err(error) => Err(error),
         };
         opened.or_else(|error| self.on_load_error(engine, error).map(|()| None))
@@ -135,50 +175,58 @@ impl SessionState {
         &mut self,
         engine: &Engine,
         verdict: IdVerdict,
-        now: Timestamp,
+        lookup: &Lookup,
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
+        let now = lookup.begun;
         if let IdVerdict::Forwarded(forward) = verdict {
             self.identity.follow(forward.id, forward.lifetime);
             let key = self.identity.ensure_key()?;
-            return Ok(Some(self.begin_read(engine, key, now)));
+            return Ok(Some(self.begin_next_read(engine, key, now)));
         }
-        if let IdVerdict::TouchAgain(ttl) = verdict {
-            return Ok(self.touch_again(engine, ttl));
+        if let IdVerdict::TouchAgain = verdict {
+            return Ok(Some(self.touch_again(engine, lookup)));
         }
         self.clear_content();
         let was_never_stored = matches!(verdict, IdVerdict::NeverStored);
         if let Some(key) = self.identity.take_next(was_never_stored) {
             self.note_death(&verdict);
-            return Ok(Some(self.begin_read(engine, key, now)));
+            return Ok(Some(self.begin_next_read(engine, key, now)));
         }
         if self.identity.adopt_never_stored() {
-            self.id_status = IdStatus::Alive;
-            self.identity.confirm();
+            let is_due = engine.is_touch_due(self.identity.last_touch(), now);
+            self.confirm_never_stored(engine, now, is_due);
         } else {
-            self.apply(engine, verdict, now);
+            self.apply(engine, verdict, lookup);
         }
         self.open(engine, mode, true).map(|()| None)
     }
 
     /// Takes the id as the session's: there is a record of the session under it.
     #[inline]
-    fn confirm_id(&mut self, engine: &Engine, now: Timestamp) {
+    fn confirm_id(&mut self, engine: &Engine, lookup: &Lookup) {
         self.id_status = IdStatus::Alive;
         self.identity.confirm();
         self.set_cookie_lifetime(engine, self.lifetime, false);
-        if self.touch != ReadTouch::None {
-            self.on_touched(engine, now);
+        if lookup.is_touch() {
+            self.on_touched(engine, lookup);
         }
     }
 
     #[inline(never)]
-    fn on_touched(&mut self, engine: &Engine, now: Timestamp) {
-        self.identity.mark_touched(now);
-        if self.touch == ReadTouch::Repeated
-            && let Some(key) = self.identity.key()
-        {
-            engine.touch_times.insert(key, now);
+    fn on_touched(&mut self, engine: &Engine, lookup: &Lookup) {
+        self.identity.mark_touched(lookup.begun);
+        // A correction of the touch has removed the time.
+        engine.touch_times.insert(lookup.key, lookup.begun);
+    }
+
+    /// Takes an id that was never stored as the session's. There is no record to keep alive, but the cookie of the
+    /// id is renewed if that is due.
+    fn confirm_never_stored(&mut self, engine: &Engine, now: Timestamp, is_due: bool) {
+        self.id_status = IdStatus::Alive;
+        self.identity.confirm();
+        if is_due && engine.policy.cookie == CookiePolicy::Rolling {
+            self.identity.mark_touched(now);
         }
     }
 
@@ -194,27 +242,55 @@ impl SessionState {
     /// Repeats a touch with the time to live of the record's session. Until the store confirms it, other
     /// requests touch the record too: this touch may fail, time out or be dropped.
     #[cold]
-    fn touch_again(&mut self, engine: &Engine, ttl: Duration) -> Option<PendingRead> {
-        let key = self.identity.key()?;
-        engine.touch_times.remove(&key);
-        self.touch = ReadTouch::Repeated;
+    fn touch_again(&mut self, engine: &Engine, lookup: &Lookup) -> PendingRead {
         self.set_cookie_lifetime(engine, self.lifetime, false);
-        self.lifetime = Lifetime::from_creation(engine.clock.now());
-        Some((key, self.store(engine).read(&key, Some(ttl))))
+        let pending = self.begin_correction(engine, lookup.key, self.lifetime);
+        self.lifetime = Lifetime::from_creation(pending.lookup.begun);
+        pending
+    }
+
+    /// Ends a load after another task of this request has loaded the session. The first result counts. Returns a
+    /// read if the touch must be corrected.
+    pub(in crate::session) fn finish_later_load(
+        &mut self,
+        engine: &Engine,
+        lookup: &Lookup,
+        mode: LoadMode,
+    ) -> Result<Option<PendingRead>, SessionError> {
+        let correction = self.correct_touch(engine, lookup);
+        if correction.is_none() {
+            self.upgrade(mode);
+            self.readable()?;
+        }
+        Ok(correction)
+    }
+
+    /// Starts to touch the record again, if the session is loaded and the read has touched the record with another
+    /// time to live.
+    fn correct_touch(&self, engine: &Engine, lookup: &Lookup) -> Option<PendingRead> {
+        if !lookup.is_touch() || !self.identity.is_confirmed() || !self.has_key(&lookup.key) {
+            return None;
+        }
+        let lifetime = self.identity.lifetime()?;
+        let is_wrong = lookup.has_missed(engine, &lifetime);
+        is_wrong.then(|| self.begin_correction(engine, lookup.key, lifetime))
+    }
+
+    #[cold]
+    fn begin_correction(&self, engine: &Engine, key: StoreKey, lifetime: Lifetime) -> PendingRead {
+        engine.touch_times.remove(&key);
+        let now = engine.clock.now();
+        let ttl = engine.record_ttl(&lifetime, now);
+        self.read(engine, key, Some(ttl), now)
     }
 
     /// Applies what the store revealed about the request's id.
     #[inline]
-    fn apply(&mut self, engine: &Engine, verdict: IdVerdict, now: Timestamp) {
+    fn apply(&mut self, engine: &Engine, verdict: IdVerdict, lookup: &Lookup) {
         match verdict {
-            IdVerdict::Alive | IdVerdict::TouchAgain(_) => self.confirm_id(engine, now),
+            IdVerdict::Alive | IdVerdict::TouchAgain => self.confirm_id(engine, lookup),
             IdVerdict::NeverStored => {
-                self.id_status = IdStatus::Alive;
-                self.identity.confirm();
-                // There is no record to keep alive, but the cookie of the id is renewed.
-                if self.touch != ReadTouch::None && engine.policy.cookie == CookiePolicy::Rolling {
-                    self.identity.mark_touched(now);
-                }
+                self.confirm_never_stored(engine, lookup.begun, lookup.is_touch());
             }
             // A renewal does not follow a fence.
             IdVerdict::Forwarded(_) | IdVerdict::Dead(_) => {
@@ -228,13 +304,13 @@ impl SessionState {
         &mut self,
         engine: &Engine,
         outcome: ReadOutcome,
-        now: Timestamp,
+        lookup: &Lookup,
         mode: LoadMode,
     ) -> Result<IdVerdict, SessionError> {
         match outcome {
-            ReadOutcome::Found(record) => self.on_found(engine, record, now, mode),
+            ReadOutcome::Found(record) => self.on_found(engine, record, lookup, mode),
             ReadOutcome::Gone => Ok(IdVerdict::Dead(IdStatus::Destroyed)),
-            ReadOutcome::Absent => Ok(self.absent_verdict(engine, now)),
+            ReadOutcome::Absent => Ok(self.absent_verdict(engine, lookup.begun)),
         }
     }
 
@@ -249,35 +325,27 @@ impl SessionState {
 
     /// Decides if a record is the session of the request. If it is, takes its lifetime.
     #[inline]
-    fn record_verdict(&mut self, engine: &Engine, head: &RecordHead, now: Timestamp) -> IdVerdict {
+    fn record_verdict(&mut self, engine: &Engine, head: &RecordHead, lookup: &Lookup) -> IdVerdict {
         if head.is_fence {
             IdVerdict::Dead(IdStatus::Regenerated)
         } else if !self.is_opened_by_cookie(engine, head) {
             IdVerdict::Dead(IdStatus::Destroyed)
-        } else if engine.has_ended(&head.lifetime, now) {
+        } else if engine.has_ended(&head.lifetime, lookup.begun) {
             IdVerdict::Dead(IdStatus::Expired)
         } else {
             self.lifetime = head.lifetime;
-            let missed = self.missed_ttl(engine, now);
-            missed.map_or(IdVerdict::Alive, IdVerdict::TouchAgain)
+            match lookup.has_missed(engine, &self.lifetime) {
+                true => IdVerdict::TouchAgain,
+                false => IdVerdict::Alive,
+            }
         }
-    }
-
-    /// Returns the time to live of the record, if the read has touched it with another one.
-    #[inline]
-    fn missed_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
-        if self.touch == ReadTouch::None || self.identity.lifetime() == Some(self.lifetime) {
-            return None;
-        }
-        let ttl = engine.record_ttl(&self.lifetime, now);
-        (ttl != self.identity.record_ttl(engine, now)).then_some(ttl)
     }
 
     fn on_found(
         &mut self,
         engine: &Engine,
         record: Record,
-        now: Timestamp,
+        lookup: &Lookup,
         mode: LoadMode,
     ) -> Result<IdVerdict, SessionError> {
         let flash = self.flash.stored_mut();
@@ -288,7 +356,7 @@ impl SessionState {
         if let Some(forward) = self.forward(engine, &record, &head) {
             return Ok(IdVerdict::Forwarded(Box::new(forward)));
         }
-        let verdict = self.record_verdict(engine, &head, now);
+        let verdict = self.record_verdict(engine, &head, lookup);
         if let IdVerdict::Dead(IdStatus::Expired) = verdict {
             self.key_to_destroy = self.identity.key();
         }
@@ -359,6 +427,7 @@ impl SessionState {
             OnStoreFailure::ReadOnly if error.is_store_failure() => {
                 self.clear_content();
                 self.keep_browser_cookies();
+                self.restore_stored_id();
                 self.phase = Phase::ReadOnly(ReadOnlyReason::StoreFailed);
                 Ok(())
             }
@@ -384,10 +453,7 @@ impl SessionState {
 
     /// Starts the read that touches the record and shows if the id is alive, if a renewal is due. During
     /// an outage of the store there is none.
-    pub(in crate::session) fn begin_renewal(
-        &mut self,
-        engine: &Engine,
-    ) -> Option<StoreFuture<ReadOutcome>> {
+    pub(in crate::session) fn begin_renewal(&mut self, engine: &Engine) -> Option<PendingRead> {
         let now = engine.clock.now();
         if !self.identity.may_be_due(engine, now) {
             return None;
@@ -398,7 +464,7 @@ impl SessionState {
             return None;
         }
         self.lifetime = Lifetime::from_creation(now);
-        Some(self.begin_read(engine, key, now).1)
+        Some(self.begin_read(engine, key, now))
     }
 
     /// Applies the result of a renewal. A failure is reported and does not fail the request. Returns the
@@ -406,44 +472,43 @@ impl SessionState {
     pub(in crate::session) fn finish_renewal(
         &mut self,
         engine: &Engine,
+        lookup: &Lookup,
         read: Result<ReadOutcome, StoreError>,
-    ) -> Option<StoreFuture<ReadOutcome>> {
-        let now = self.lifetime.created;
+    ) -> Option<PendingRead> {
         let verdict = match read {
             Ok(ReadOutcome::Found(record)) => match engine.format.decode_head(&record.data) {
-                Ok(head) => self.record_verdict(engine, &head, now),
+                Ok(head) => self.record_verdict(engine, &head, lookup),
                 // The next load reports it.
                 Err(_) => return None,
             },
             Ok(ReadOutcome::Gone) => IdVerdict::Dead(IdStatus::Destroyed),
-            Ok(ReadOutcome::Absent) => self.absent_verdict(engine, now),
+            Ok(ReadOutcome::Absent) => self.absent_verdict(engine, lookup.begun),
             Err(error) => {
                 // A record that is unreadable now will be so at the next request.
                 if !error.is_unreadable() {
-                    self.release_touch(engine);
+                    self.release_touch(engine, lookup);
                 }
                 drop(self.report(engine, error.into()));
                 return None;
             }
         };
-        if let IdVerdict::TouchAgain(ttl) = verdict {
-            return self.touch_again(engine, ttl).map(|(_, read)| read);
+        if let IdVerdict::TouchAgain = verdict {
+            return Some(self.touch_again(engine, lookup));
         }
-        self.apply(engine, verdict, now);
+        self.apply(engine, verdict, lookup);
         None
     }
 
     /// Returns the key of the record that this request touched.
     pub(in crate::session) fn renewed_key(&self) -> Option<StoreKey> {
-        self.identity
-            .key()
-            .filter(|_| self.touch != ReadTouch::None)
+        self.identity.key().filter(|_| self.renews)
     }
 
     /// Lets the next request of the session touch it again, after a failed touch.
-    fn release_touch(&self, engine: &Engine) {
-        if let Some(key) = self.renewed_key() {
-            engine.touch_times.remove(&key);
+    fn release_touch(&mut self, engine: &Engine, lookup: &Lookup) {
+        if lookup.is_touch() {
+            engine.touch_times.remove(&lookup.key);
+            self.renews = false;
         }
     }
 }

@@ -31,8 +31,11 @@ impl TagState {
     }
 
     /// Sets the tags that are stored, and applies the changes to them.
+    #[inline]
     pub(super) fn set_stored(&mut self, mut tags: Tags) -> Result<(), TooManyTags> {
-        self.changes.apply(&mut tags)?;
+        if !self.changes.0.is_empty() {
+            self.changes.apply(&mut tags)?;
+        }
         self.current = tags;
         Ok(())
     }
@@ -70,18 +73,6 @@ impl TagChanges {
     /// Returns the approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         self.0.iter().map(|(tag, _)| tag.as_str().len()).sum()
-    }
-
-    /// Adds the changes that lead from `before` to `after`.
-    pub(super) fn extend(&mut self, before: &Tags, after: &Tags) {
-        let added = after.iter().filter(|name| !before.contains(name));
-        let removed = before.iter().filter(|name| !after.contains(name));
-        let changes = added
-            .map(|name| (name, true))
-            .chain(removed.map(|name| (name, false)));
-        // No name is dropped. Each came from a valid tag.
-        self.0
-            .extend(changes.filter_map(|(name, add)| Some((Tag::new(name).ok()?, add))));
     }
 
     /// Applies the changes in order.

@@ -6,12 +6,15 @@ use bytes::Bytes;
 
 use super::{IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord};
 use crate::{
-    clock::Timestamp,
     id::{SessionId, StoreKey},
     session::{SessionError, engine::Engine},
     store::{Expected, Tags, TooLarge, Version},
-    wire::{Lifetime, LifetimeChange, RecordHead},
+    wire::{Lifetime, LifetimeChange, PendingMark, RecordHead},
 };
+
+/// A tombstone lives longer than this after the last check for it: time for a store operation, and for clocks that
+/// differ.
+const TOMBSTONE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The record to write.
 impl SessionState {
@@ -45,6 +48,7 @@ impl SessionState {
     }
 
     pub(in crate::session) fn take_regeneration(&mut self) -> Option<Regeneration> {
+        self.pending_id = None;
         self.regeneration.take()
     }
 
@@ -76,10 +80,14 @@ impl SessionState {
         self.regeneration.is_some() || tagged || modified
     }
 
-    /// Returns `true` if the session is open and its commit would have no step.
+    /// Returns `true` if a session that is not [modified](Self::is_modified) is open, and its commit would have no
+    /// step.
+    #[inline]
     pub(in crate::session) fn is_settled(&self) -> bool {
         let is_open = self.phase == Phase::Open && self.conflict.is_none();
-        is_open && self.key_to_destroy.is_none() && !self.needs_write()
+        let is_tagged = self.tags.is_modified(self.version.is_some());
+        let is_writing = self.regeneration.is_some() || is_tagged;
+        is_open && self.key_to_destroy.is_none() && !is_writing
     }
 
     /// Returns the version that the write replaces, under the old id if the session gets a new one.
@@ -95,8 +103,13 @@ impl SessionState {
         engine: &Engine,
         is_final: bool,
     ) -> Result<Bytes, SessionError> {
+        let spare = self.spare.take();
+        let format = &engine.format;
+        if is_final && let Some(flash) = self.flash.unchanged() {
+            return Ok(format.encode(&self.lifetime, &self.data, flash, spare));
+        }
         let flash = self.flash.to_stored(self.replaced_version())?;
-        let record = engine.format.encode(&self.lifetime, &self.data, &flash);
+        let record = format.encode(&self.lifetime, &self.data, &flash, spare);
         if !is_final {
             let flash = flash.into_owned();
             self.pending_base = Some(PendingBase {
@@ -109,14 +122,48 @@ impl SessionState {
         Ok(record)
     }
 
+    /// Adds a pending mark to the record to write, if the session gets a new id.
+    pub(in crate::session) fn mark_pending(&mut self, engine: &Engine, record: Bytes) -> Bytes {
+        let is_conditional =
+            self.regeneration.is_some() && self.store(engine).capabilities().conditional_writes;
+        let Some(old) = self.regeneration.as_mut().filter(|_| is_conditional) else {
+            return record;
+        };
+        old.begun = engine.clock.now();
+        let mark = PendingMark {
+            from: old.from,
+            written: old.begun,
+        };
+        engine.format.mark_pending(&record, &mark)
+    }
+
+    /// Returns `true` if the new record would have a tombstone if something had destroyed it since it was written, and
+    /// still has it when the next operation of the store ends.
+    pub(in crate::session) fn would_have_tombstone(&self, engine: &Engine) -> bool {
+        let capabilities = self.store(engine).capabilities();
+        let now = engine.clock.now();
+        let is_kept = |old: Regeneration, ttl: Duration| {
+            let end = old
+                .written
+                .saturating_add(ttl.saturating_sub(TOMBSTONE_MARGIN));
+            (old.written..end).contains(&now)
+        };
+        let ttl = capabilities
+            .tombstone_ttl
+            .filter(|_| capabilities.tombstones);
+        self.regeneration
+            .zip(ttl)
+            .is_some_and(|(old, ttl)| is_kept(old, ttl))
+    }
+
     /// Returns the tags to write.
     pub(in crate::session) fn tags(&self) -> Tags {
         self.tags.current().clone()
     }
 
-    /// Returns how long the record may live from `now`.
-    pub(in crate::session) fn record_ttl(&self, engine: &Engine, now: Timestamp) -> Duration {
-        engine.record_ttl(&self.lifetime, now)
+    /// Returns how long the record may live from now on.
+    pub(in crate::session) fn record_ttl(&self, engine: &Engine) -> Duration {
+        engine.record_ttl_from_now(&self.lifetime)
     }
 
     /// Returns the error for a session over the store's limit. It names the largest keys.
@@ -131,13 +178,32 @@ impl SessionState {
     /// Records the version of the record that was stored under the current key.
     pub(in crate::session) fn on_stored(&mut self, engine: &Engine, version: Version) {
         self.version = Some(version);
+        if let Some(regeneration) = &mut self.regeneration {
+            regeneration.written = regeneration.begun;
+        }
         self.set_cookie_lifetime(engine, self.written_lifetime(), true);
         self.identity.confirm();
     }
 
+    /// Keeps the buffer of the record that the final commit has replaced, if nothing else uses it.
+    pub(in crate::session) fn keep_replaced_record(&mut self) {
+        let replaced = self.base.take().map(Bytes::try_into_mut);
+        if let Some(Ok(mut buffer)) = replaced {
+            buffer.clear();
+            // If the record was a part of a buffer, the capacity then is that of the whole.
+            let _ = buffer.try_reclaim(buffer.capacity() + 1);
+            self.spare = Some(buffer);
+        }
+    }
+
+    /// Records that the record under the current key does not exist any more.
+    pub(in crate::session) fn on_evicted(&mut self) {
+        self.version = None;
+    }
+
     /// Adopts the new id that another request gave to the session.
     pub(in crate::session) fn follow(&mut self, id: SessionId, lifetime: Lifetime) {
-        self.regeneration = None;
+        self.take_regeneration();
         self.identity.follow(id, lifetime);
     }
 
@@ -167,9 +233,10 @@ impl SessionState {
         self.on_stored(engine, stored.record.version);
     }
 
-    /// Returns the error of changes that the next commit cannot store.
-    pub(in crate::session) fn take_conflict(&mut self) -> Option<SessionError> {
-        self.conflict.take()
+    /// Returns the error of changes that no commit can store. The data lacks changes of other requests that are
+    /// stored.
+    pub(in crate::session) fn conflict(&self) -> Option<&SessionError> {
+        self.conflict.as_ref()
     }
 
     /// Forgets the content after a conflict, so that the session can be loaded again.

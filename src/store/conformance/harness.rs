@@ -65,9 +65,9 @@ where
     }
 }
 
-/// A harness for stores on real time. If the machine is too slow for a check, the check is repeated. The
-/// suite waits about twenty times `short_ttl` and five times
-/// `tombstone_ttl`.
+/// A harness for stores on real time. If the machine is too slow for a check, the check is repeated with a
+/// longer `short_ttl`, at most a fifth of `tombstone_ttl`. The suite waits about twenty times `short_ttl` and
+/// five times `tombstone_ttl`.
 #[derive(Clone, Debug)]
 pub struct RealTime<F> {
     make_store: F,
@@ -120,14 +120,19 @@ where
 /// A harness that measures how much more time passes than a check asks for.
 pub(super) struct Stopwatch<'h, H> {
     harness: &'h H,
+    short_ttl: Duration,
     began: Instant,
     advanced: Mutex<Duration>,
 }
 
 impl<'h, H: Harness> Stopwatch<'h, H> {
-    pub(super) fn new(harness: &'h H) -> Self {
+    /// Makes the harness of a check after `repetitions` attempts that took too long.
+    pub(super) fn new(harness: &'h H, repetitions: u32) -> Self {
+        let (short, longest) = (harness.short_ttl(), harness.tombstone_ttl() / 5);
+        let doubled = short.saturating_mul(1 << repetitions);
         Self {
             harness,
+            short_ttl: doubled.min(longest).max(short),
             began: Instant::now(),
             advanced: Mutex::default(),
         }
@@ -155,7 +160,7 @@ impl<H: Harness> Harness for Stopwatch<'_, H> {
     }
 
     fn short_ttl(&self) -> Duration {
-        self.harness.short_ttl()
+        self.short_ttl
     }
 
     fn tombstone_ttl(&self) -> Duration {

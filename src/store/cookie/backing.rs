@@ -30,7 +30,7 @@ impl CookieRequestStore {
         match revocation.status(payload, to).await? {
             RevocationStatus::Revoked => {
                 let mut state = self.state();
-                state.remove();
+                state.reject();
                 state.rejection = Some("data_revoked");
                 Ok(false)
             }

@@ -149,6 +149,7 @@ impl Chunks {
                 [] => chunk.cookie.set(part, max_age)?,
                 prefix => chunk.cookie.set(&[prefix, part].concat(), max_age)?,
             });
+            self.remove_former(nth, lines, &mut set);
         }
         self.remove_from(cookies, lines, &mut set);
         Ok(set)
@@ -159,6 +160,7 @@ impl Chunks {
         let mut set = SetCookies::new();
         if let (Some(chunk), Some(_)) = (self.cookies.first(), self.values(0, lines).next()) {
             set.push(chunk.cookie.removal());
+            self.remove_former(0, lines, &mut set);
         }
         self.remove_from(1, lines, &mut set);
         set
@@ -173,7 +175,18 @@ impl Chunks {
         for (nth, chunk) in self.cookies.iter().enumerate().skip(first) {
             if self.values(nth, lines).next().is_some() {
                 set.push(chunk.cookie.removal());
+                self.remove_former(nth, lines, set);
             }
+        }
+    }
+
+    /// Removes the `nth` cookie in its former scopes, if it is in these lines.
+    fn remove_former(&self, nth: usize, lines: &[HeaderValue], set: &mut SetCookies) {
+        let chunk = self.cookies.get(nth);
+        if let Some(former) = chunk.and_then(|chunk| chunk.cookie.former_removals())
+            && self.values(nth, lines).next().is_some()
+        {
+            set.extend(former.iter().cloned());
         }
     }
 }

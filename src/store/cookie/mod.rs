@@ -5,6 +5,7 @@ mod cache;
 mod chunks;
 mod error;
 mod payload;
+mod received;
 mod request;
 mod revocation;
 mod service;

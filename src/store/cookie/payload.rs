@@ -58,9 +58,7 @@ pub(super) enum PayloadBody {
     Overflow,
 }
 
-/// A source of versions that no two records of this process share.
-///
-/// A version consists of milliseconds and a counter. So versions increase, also over restarts.
+/// A source of versions that increase, also over restarts: milliseconds and a counter.
 #[derive(Default)]
 pub(super) struct VersionClock(AtomicU64);
 
@@ -77,6 +75,12 @@ impl Payload {
     /// Returns the number of bytes if the record is in the overflow store.
     pub(super) fn len_without_record(&self) -> usize {
         HEADER_LEN + self.tags.as_bytes().len() + TIME_LEN * self.tagged_at.len()
+    }
+
+    /// Returns `true` if this payload of a session was written after `other`, or holds the same record and
+    /// was renewed after it.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        (self.version, self.sealed_at) > (other.version, other.sealed_at)
     }
 
     /// Gives each tag that `source` also has the time of `source`. `source` is an earlier payload of
@@ -156,13 +160,17 @@ impl Payload {
 }
 
 impl VersionClock {
-    pub(super) fn next(&self, now: Timestamp) -> Version {
+    /// Returns the version of a record that replaces the one of `source`. It is above that version, also
+    /// if the clock of the machine that assigned that version is ahead.
+    pub(super) fn next(&self, now: Timestamp, source: Option<&Payload>) -> Version {
+        let above = source.map_or(0, |source| source.version.get().saturating_add(1));
         let by_time = now.as_millis().min(u64::MAX >> COUNTER_BITS) << COUNTER_BITS;
         let advance = |last: u64| Some(by_time.max(last.saturating_add(1)));
         let last = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, advance)
             .unwrap_or_else(|last| last);
-        Version::new(by_time.max(last.saturating_add(1))).unwrap_or(Version::FIRST)
+        let next = by_time.max(last.saturating_add(1)).max(above);
+        Version::new(next).unwrap_or(Version::FIRST)
     }
 }

@@ -5,20 +5,19 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::{
     CookieStoreError, STORE_NAME,
-    chunks::ReceivedText,
     payload::{Payload, PayloadBody},
+    received::ReceivedPayloads,
     shared::Shared,
 };
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    seal::{Buffer, Codec, OpenReason},
+    seal::{Buffer, Codec},
     store::{
         Capabilities, CookieLines, Expected, Expiry, ReadOutcome, Record, RequestStore, SetCookies,
         Store, StoreError, StoreFuture, TagStore, WriteOutcome, WriteRequest,
@@ -40,7 +39,8 @@ pub(super) struct CookieRequestStore {
 /// The data cookie that the browser has after the response.
 #[derive(Default)]
 pub(super) struct DataCookieState {
-    is_opened: bool,
+    /// The payloads that may still be selected. `None` until the cookies are opened.
+    received: Option<ReceivedPayloads>,
     pub(super) payload: Option<Payload>,
     action: DataCookieAction,
     pub(super) rejection: Option<&'static str>,
@@ -90,70 +90,53 @@ impl CookieRequestStore {
         key: &StoreKey,
         now: Timestamp,
     ) -> Option<&'a Payload> {
-        if !std::mem::replace(&mut state.is_opened, true) {
-            self.open_cookies(state, key, now);
+        if state.payload.is_none() {
+            self.select(state, key, now);
         }
         let payload = state.payload.as_ref();
         payload.filter(|payload| payload.key == *key && now < payload.expires_at)
     }
 
-    /// Opens the first data cookie of the request that belongs to this session.
-    fn open_cookies(&self, state: &mut DataCookieState, key: &StoreKey, now: Timestamp) {
-        for received in self.shared.chunks.find(&self.lines) {
-            match self.open(received, key, now) {
-                Ok((payload, first_key)) => {
-                    state.payload = Some(payload);
-                    state.rejection = None;
-                    if !first_key {
-                        state.action = DataCookieAction::Set;
-                    }
-                    return;
-                }
-                Err(reason) => state.rejection = Some(reason),
-            }
-        }
+    /// Opens the data cookies of the request, once.
+    fn received<'a>(&self, state: &'a mut DataCookieState) -> &'a mut ReceivedPayloads {
+        let DataCookieState {
+            received,
+            rejection,
+            ..
+        } = state;
+        received.get_or_insert_with(|| {
+            let (payloads, reason) = self.shared.open_cookies(&self.lines);
+            *rejection = reason;
+            payloads
+        })
     }
 
-    /// Returns the payload of a text, and `true` if the first key sealed it.
-    fn open(
-        &self,
-        received: Option<ReceivedText<'_>>,
-        key: &StoreKey,
-        now: Timestamp,
-    ) -> Result<(Payload, bool), &'static str> {
-        let received = received.ok_or("data_incomplete")?;
-        let (plain, first_key) = match self.shared.cache.get(&received.text) {
-            Some(cached) => cached,
-            None => self.unseal(&received)?,
+    /// Makes the received payload of the session under `key` the payload of this request, unless it has
+    /// expired.
+    fn select(&self, state: &mut DataCookieState, key: &StoreKey, now: Timestamp) {
+        let Some(received) = self.received(state).take(key) else {
+            return;
         };
-        let mut payload = Payload::decode(plain, received.cookies).ok_or("data_foreign")?;
-        if payload.key != *key {
-            return Err("data_of_another_session");
-        }
+        let mut payload = received.payload;
         if let Some(revocation) = &self.shared.revocation {
             payload.expires_at = revocation.expiry(&payload);
         }
         if payload.expires_at <= now {
-            return Err("data_expired");
+            state.rejection = Some("data_expired");
+            return;
         }
-        Ok((payload, first_key))
+        state.payload = Some(payload);
+        state.rejection = None;
+        state.action = match received.first_key {
+            true => DataCookieAction::Keep,
+            false => DataCookieAction::Set,
+        };
     }
 
-    fn unseal(&self, received: &ReceivedText<'_>) -> Result<(Bytes, bool), &'static str> {
-        let mut plain = Buffer::new();
-        let opened = self.shared.codec.open(&received.text, &mut plain);
-        let opened = opened.map_err(|error| rejection_reason(error.reason()))?;
-        let plain = Bytes::from(plain.into_vec());
-        if received.cookies == 1 {
-            let cache = &self.shared.cache;
-            cache.insert(&received.text, &plain, opened.first_key);
-        }
-        Ok((plain, opened.first_key))
-    }
-
-    /// Replaces the payload that the response sends.
+    /// Replaces the payload that the response sends. No received payload can replace it.
     pub(super) fn set_payload(&self, payload: Payload) {
         let mut state = self.state();
+        state.received.get_or_insert_default().clear();
         state.payload = Some(payload);
         state.action = DataCookieAction::Set;
     }
@@ -182,22 +165,15 @@ impl CookieRequestStore {
     }
 }
 
-/// Returns the reason in the event for a text that did not open. The prefix distinguishes it from the
-/// reasons of the id cookie.
-const fn rejection_reason(reason: OpenReason) -> &'static str {
-    match reason {
-        OpenReason::TooShort => "data_too_short",
-        OpenReason::TooLong => "data_too_long",
-        OpenReason::Encoding => "data_encoding",
-        OpenReason::UnknownVersion => "data_unknown_version",
-        OpenReason::UnknownKey => "data_unknown_key",
-        OpenReason::Forged => "data_forged",
-    }
-}
-
 impl DataCookieState {
     /// Makes the response remove the cookie.
     pub(super) fn remove(&mut self) {
+        self.received.get_or_insert_default().clear();
+        self.reject();
+    }
+
+    /// Makes the response remove the cookie, unless another session of the request is read.
+    pub(super) fn reject(&mut self) {
         self.payload = None;
         self.action = DataCookieAction::Remove;
     }
@@ -231,10 +207,15 @@ impl Store for CookieRequestStore {
         let (key, now) = (*key, self.shared.clock.now());
         let read_with_backing =
             || self.with_self(|this| async move { this.read_with_backing(key, now, touch).await });
+        let mut state = self.state();
+        // Of several id cookies, the one before may have been of a session that is dead.
+        if state.payload.as_ref().is_some_and(|it| it.key != key) {
+            self.select(&mut state, &key, now);
+        }
         if self.shared.revocation.is_some() {
+            drop(state);
             return read_with_backing();
         }
-        let mut state = self.state();
         let Some(payload) = self.live_payload(&mut state, &key, now) else {
             return StoreFuture::ready(Ok(ReadOutcome::Absent));
         };
@@ -266,7 +247,7 @@ impl Store for CookieRequestStore {
         drop(state);
         let mut payload = Payload {
             key,
-            version: self.shared.versions.next(now),
+            version: self.shared.versions.next(now, source.as_ref()),
             sealed_at: now,
             expires_at,
             tagged_at: SmallVec::from_elem(now, request.tags.len()),

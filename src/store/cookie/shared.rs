@@ -65,6 +65,7 @@ impl Shared {
         Capabilities {
             conditional_writes: false,
             tombstones: self.revocation.is_some(),
+            tombstone_ttl: None,
             persistent: true,
             shared: true,
             list_by_tag: false,

@@ -200,6 +200,7 @@ impl Store for MigratingStore {
         Capabilities {
             conditional_writes: old.conditional_writes && new.conditional_writes,
             tombstones: old.tombstones && new.tombstones,
+            tombstone_ttl: old.tombstone_ttl.min(new.tombstone_ttl),
             persistent: old.persistent && new.persistent,
             shared: old.shared && new.shared,
             list_by_tag: old.list_by_tag && new.list_by_tag,

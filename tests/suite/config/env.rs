@@ -129,6 +129,11 @@ fn a_value_that_cannot_be_used_is_refused_by_its_variable() {
             "repeats a shorter text",
         ),
         ("APP_KEY", KEY, "session-key"),
+        (
+            "APP_KEY",
+            "a key of one text,which would become two keys after a rotation",
+            "comma",
+        ),
     ] {
         let text = refusal(variable, value);
         assert!(text.contains(word), "{text}");

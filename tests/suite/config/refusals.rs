@@ -63,6 +63,15 @@ fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
             "cookie",
             cookie(|it| it.former_scopes.push(CookieScope::new(None, "app"))),
         ),
+        // Browsers compare domains without case.
+        (
+            "cookie",
+            cookie(|it| {
+                it.domain = Some("example.org".into());
+                it.former_scopes
+                    .push(CookieScope::new(Some("Example.ORG"), "/"));
+            }),
+        ),
         ("cookie", config().same_site(SameSite::None)),
         ("cookie_name", config().cookie_name("__Secure-sid")),
         ("cookie_name", config().cookie_name("__Host-sid")),

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use hyper_session::{
     SessionConfig, Sessions,
-    config::{AssuranceLevel, StoreRegistry},
+    config::{AssuranceLevel, Secret, StoreRegistry},
     store::MemoryStore,
 };
 
@@ -86,6 +86,33 @@ async fn survives(config: SessionConfig, away: Duration, times: u32) -> bool {
     true
 }
 
+/// The touch interval is a sixtieth of `age`, at most a minute.
+#[tokio::test]
+async fn visits_keep_a_session_of_any_age() {
+    for age in [MINUTE, MINUTE * 10, HOUR, HOUR * 8] {
+        let away = age - Duration::from_secs(1);
+        assert!(survives(config().age(age), away, 3).await, "{age:?}");
+        let end = age + (age / 60).min(MINUTE);
+        assert!(!survives(config().age(age), end, 1).await, "{age:?}");
+    }
+}
+
+#[test]
+fn secrets_are_equal_if_their_texts_are() {
+    for (other, is_equal) in [
+        (KEY.to_owned(), true),
+        (KEY.replace('a', "b"), false),
+        (KEY[1..].to_owned(), false),
+        (String::new(), false),
+    ] {
+        assert_eq!(
+            Secret::new(KEY) == Secret::new(&*other),
+            is_equal,
+            "{other}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn assurance_levels_end_sessions_that_are_left_alone() {
     for (level, idle) in [
@@ -93,7 +120,17 @@ async fn assurance_levels_end_sessions_that_are_left_alone() {
         (AssuranceLevel::Aal3, MINUTE * 15),
     ] {
         let level = config().age(HOUR * 8).assurance(level);
-        assert!(survives(level.clone(), idle - MINUTE * 3, 2).await);
+        // The store keeps a session for a touch interval longer, which is a sixtieth.
+        let longest = idle - idle / 60 - Duration::from_secs(1);
+        assert!(survives(level.clone(), longest, 2).await);
+        // A visit counts if it is longer than a touch interval after another one.
+        let server = test_server(level.clone());
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("user", 1).unwrap()).await;
+        for away in [idle / 60 + Duration::from_secs(2), longest] {
+            server.advance(away);
+            assert!(browser.visit(async |s| s.has("user").unwrap()).await);
+        }
         assert!(!survives(level, idle, 1).await);
     }
     assert!(

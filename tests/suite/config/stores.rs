@@ -1,5 +1,7 @@
 //! Choosing a store by name: in code, in a file, by environment variables.
 
+use std::collections::BTreeMap;
+
 use hyper_session::{
     SessionConfig, Sessions,
     config::{ConfigError, StoreRegistry},
@@ -99,6 +101,33 @@ fn an_unknown_store_is_refused_with_the_nearest_name() {
         let names =
             format!("no store is named {unknown:?}; the names are cookie, file, memory, redis");
         assert!(text.contains(&names), "{text}");
+    }
+}
+
+#[test]
+fn a_name_with_few_typing_errors_for_its_length_is_suggested() {
+    for (unknown, known, is_suggested) in [
+        // Another letter in a name of three, two in names of three and four.
+        ("ago", "age", true),
+        ("xxe", "age", false),
+        ("naxx", "name", false),
+        // Two errors and three: other letters, swapped, additional and missing ones.
+        ("axcdefxh", "abcdefgh", true),
+        ("axcdxfxh", "abcdefgh", false),
+        ("bacdefhg", "abcdefgh", true),
+        ("badcefhg", "abcdefgh", false),
+        ("xabcdefghx", "abcdefgh", true),
+        ("xabcdxefghx", "abcdefgh", false),
+        ("bcdefg", "abcdefgh", true),
+        ("bcdfg", "abcdefgh", false),
+    ] {
+        let stores = StoreRegistry::new().register(known, MemoryStore::new());
+        let built = Sessions::builder(config().store(unknown))
+            .stores(stores)
+            .build();
+        let text = built.unwrap_err().to_string();
+        let meant = format!("did you mean {known:?}?");
+        assert_eq!(text.contains(&meant), is_suggested, "{unknown}: {text}");
     }
 }
 
@@ -253,6 +282,13 @@ fn a_wrong_redis_address_is_refused_without_what_is_secret_in_it() {
         "redis://ada:pa55#word@host:99999/0",
         "redis://ada:pa55@word@host:99999/0",
         "redis-sentinel://host:x?sentinelServiceName=a&sentinelPassword=pa55word",
+        "redis-sentinel://host:x/0?sentinelServiceName=a&sentinelPassword=pa55@word",
+        "redis-sentinel://host:1/0?sentinelServiceName=a&node=ada:pa55@word:2",
+        "redis-cluster://host:1?node=ada:pa55word@host:2",
+        "redis-cluster://host:1?node=pa55word@host:2",
+        "redis-cluster://host:1?no%64e=ada%3Apa55word%40host:2",
+        "ada:pa55://word@host",
+        "pa55word://host",
         "redis://pa55word@",
         "redis://ada:pa55word",
         "redis://ada:pa55word/0",
@@ -265,6 +301,25 @@ fn a_wrong_redis_address_is_refused_without_what_is_secret_in_it() {
         let text = format!("{error} {error:?}").replace("user or password", "");
         assert!(text.contains("REDIS_URL"), "{text}");
         assert!(!text.contains("pa55") && !text.contains("word"), "{text}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_wrong_redis_address_is_named_without_its_user() {
+    for (url, named) in [
+        (
+            "redis://ada:pa55word@host:99999/0",
+            "redis://…@host:99999/0",
+        ),
+        (
+            "redis://ada:pa55word@host:99999/0?a=b",
+            "redis://…@host:99999/0?…",
+        ),
+        ("redis://host:99999?a=b@c", "redis://…"),
+    ] {
+        let error = refusal(&format!("store = 'redis'\n[stores.redis]\nurl = {url:?}"));
+        assert!(error.to_string().contains(&format!("{named}: ")), "{error}");
     }
 }
 
@@ -294,6 +349,97 @@ fn build_small(toml: &str) -> Result<Sessions, ConfigError> {
     let config: SessionConfig = toml::from_str(toml).unwrap();
     let builder = Sessions::builder(config.app_key(crate::support::KEY));
     builder.stores(small_stores()).build()
+}
+
+/// A section with a setting of every kind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only errors are read")]
+struct LargeConfig {
+    token: u64,
+    #[serde(default)]
+    nodes: Vec<NodeConfig>,
+    mode: Option<ModeConfig>,
+    weights: Option<BTreeMap<u16, f64>>,
+    pair: Option<(i8, bool)>,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "only errors are read")]
+struct NodeConfig {
+    address: std::net::IpAddr,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code, reason = "only errors are read")]
+enum ModeConfig {
+    Fast,
+    Slow { delay: u8 },
+}
+
+fn build_large(section: &str) -> Result<Sessions, ConfigError> {
+    let stores =
+        StoreRegistry::new().register_with_config("large", |_: LargeConfig| Ok(MemoryStore::new()));
+    let toml = format!("store = 'large'\n[stores.large]\n{section}");
+    let config: SessionConfig = toml::from_str(&toml).unwrap();
+    let builder = Sessions::builder(config.app_key(crate::support::KEY));
+    builder.stores(stores).build()
+}
+
+#[test]
+fn the_error_of_a_wrong_section_names_the_setting_and_shows_no_value() {
+    for (section, problem) in [
+        (
+            "token = 'hunter2'",
+            "setting \"token\": the value has another type; set u64",
+        ),
+        (
+            "token = -77123",
+            "setting \"token\": a value is invalid; set u64",
+        ),
+        (
+            "token = 1\nmode = 'hunter2'",
+            "setting \"mode\": the name is unknown; set one of fast, slow",
+        ),
+        (
+            "token = 1\nmode = { slow = { delay = 'hunter2' } }",
+            "setting \"mode.slow.delay\": the value has another type; set u8",
+        ),
+        (
+            "token = 1\nmode = 77123",
+            "setting \"mode\": the value has another type; set enum ModeConfig",
+        ),
+        (
+            "token = 1\nnodes = [{ address = '::1' }, { address = 'hunter2' }]",
+            "setting \"nodes.1.address\": a value is invalid",
+        ),
+        (
+            "token = 1\npair = [1, true, 77123]",
+            "setting \"pair\": the number of values is wrong; set",
+        ),
+        (
+            "token = 1\nweights = { hunter2 = 1.0 }",
+            "setting \"weights\": the value has another type; set u16",
+        ),
+        (
+            "tokn = 'hunter2'",
+            "no setting is named \"tokn\"; the settings are token, nodes, mode, weights, pair",
+        ),
+        ("mode = 'fast'", "setting \"token\" is missing; set it"),
+    ] {
+        let error = build_large(section).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("77123"),
+            "{shown}"
+        );
+        let expected = format!("section \"large\": {problem}");
+        assert!(error.to_string().contains(&expected), "{error}\n{expected}");
+    }
+    let section =
+        "token = 1\nmode = { slow = { delay = 1 } }\nweights = { 7 = 0.5 }\npair = [1, true]";
+    build_large(section).unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Sessions split over several cookies: they open whole or not at all.
 
-use hyper_session::store::CookieStore;
+use hyper_session::{Sessions, store::CookieStore};
 use serde_json::json;
 
 use crate::support::{
@@ -17,6 +17,18 @@ const INCOMPLETE: &[&str] = &["data_incomplete"];
 
 fn server_with_chunks(cookies: usize) -> CookieServer {
     cookie_server_with(config(), |store, _| store.max_chunks(cookies))
+}
+
+#[test]
+fn a_store_has_one_to_eight_cookies() {
+    for (cookies, accepted) in [(0, false), (1, true), (8, true), (9, false)] {
+        let store = CookieStore::new().max_chunks(cookies);
+        assert_eq!(
+            Sessions::new(config(), store).is_ok(),
+            accepted,
+            "{cookies}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ async fn by_the_other_policy_the_response_stays_and_an_event_reports_the_dropped
                 "an explicit commit reports the error"
             );
             session.regenerate().unwrap();
+            session.csrf_token().unwrap();
             session.store_key().unwrap()
         })
         .await;

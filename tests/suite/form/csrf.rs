@@ -1,5 +1,7 @@
 //! CSRF checks of headers and of bodies, which `Forms` reads before the handler.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use hyper_session::form::Forms;
 use serde_json::json;
@@ -137,6 +139,40 @@ async fn a_missing_token_is_refused_wherever_it_could_have_been() {
     }
     let calls = site.setup.store.calls();
     assert!(calls.is_empty(), "no handler ran: {calls:?}");
+}
+
+#[tokio::test]
+async fn a_checked_form_must_fit_the_limits_of_the_handler_too() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    let long = "a".repeat(101);
+    let json = |value: &str| format!("{{\"_csrf\":\"{token}\",\"a\":{value}}}");
+    let json_type = "application/json";
+    for (path, kind, body, fits) in [
+        ("/strict", FORM, field(&token), true),
+        ("/strict?b=1", json_type, json("1"), true),
+        (
+            "/strict",
+            FORM,
+            format!("{}&c[b][d]=1", field(&token)),
+            false,
+        ),
+        ("/strict?a[b]=1", FORM, field(&token), false),
+        (&*format!("/strict?{long}"), FORM, field(&token), false),
+        (
+            "/strict",
+            FORM,
+            format!("{}&b={long}", field(&token)),
+            false,
+        ),
+        ("/strict", json_type, json("[1]"), false),
+    ] {
+        let lines = [("content-type", kind)];
+        let answer = visitor.send(Method::POST, path, &lines, body.clone()).await;
+        let expected = if fits { 200 } else { 413 };
+        assert_eq!(answer.status, expected, "{path} {body}");
+    }
 }
 
 #[tokio::test]
@@ -279,6 +315,47 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
 }
 
 #[tokio::test]
+async fn with_several_session_cookies_only_a_token_makes_the_check_query_the_store() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let mut dead = site.visitor();
+    let (_, stale) = dead.token_with_cookie().await;
+    dead.get("/destroy").await;
+    let (token, _) = visitor.token_with_cookie().await;
+    visitor.0.jar.plant("session", &stale);
+    site.setup.store.calls();
+    for (lines, body) in [
+        (&[("sec-fetch-site", "cross-site")][..], &*field(&token)),
+        (&[("origin", "https://evil.example")], &field(&token)),
+        (
+            &[("origin", "https://evil.example"), ("x-csrf-token", &token)],
+            "",
+        ),
+        (&[("content-type", "text/plain")], "a=1"),
+        (&[], "a=1"),
+        (&[], ""),
+    ] {
+        let kind = [("content-type", FORM)];
+        let kind = if lines.iter().any(|it| it.0 == "content-type") {
+            &[][..]
+        } else {
+            &kind
+        };
+        let lines = [lines, kind].concat();
+        let answer = visitor
+            .send(Method::POST, "/put", &lines, body.to_owned())
+            .await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{lines:?} {body:?}");
+        assert_eq!(site.setup.store.calls(), [], "{lines:?} {body:?}");
+    }
+    for (name, body) in [("x-csrf-token", ""), ("x-other", &*field(&token))] {
+        let answer = put(&mut visitor, &[(name, &token)], body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}");
+        assert_eq!(site.setup.store.calls()[..2], [Call::Read, Call::Read]);
+    }
+}
+
+#[tokio::test]
 async fn a_token_costs_no_store_and_reaches_quiet_visitors_too() {
     let quiet = config().cookie_policy(hyper_session::session::CookiePolicy::WhenUsed);
     let setup = test_server(quiet);
@@ -386,6 +463,7 @@ async fn a_body_read_for_its_token_keeps_the_limits_of_its_handler() {
         (FORM, format!("_csrf={token}&a={long}")),
         (FORM, format!("_csrf={token}{}", "&a".repeat(20))),
         (MULTIPART, long_file),
+        (MULTIPART, long_field.clone()),
         (MULTIPART, long_field.replace("--b--", "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\"\r\n\r\n\r\n--b--")),
     ] {
         let lines = [("content-type", kind)];
@@ -434,6 +512,28 @@ async fn the_token_of_the_living_session_is_accepted_behind_a_stale_cookie() {
         let answer = visitor.post("/put", &[], &field(&stale_token)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
     }
+}
+
+/// The check of the token renews the session before the handler loads it.
+#[tokio::test]
+async fn a_renewal_of_a_checked_form_that_a_cacheable_response_omits_is_sent_by_the_next_one() {
+    let site = site().await;
+    let (mut stale, mut visitor, mut other) = (site.visitor(), site.visitor(), site.visitor());
+    for visitor in [&mut stale, &mut visitor] {
+        let token = visitor.token().await;
+        put(visitor, &[], &field(&token)).await;
+    }
+    let token = visitor.token().await;
+    let own = visitor.0.jar.get("session").unwrap().to_owned();
+    other.0.jar.set("session", &own);
+    let cookie = stale.0.jar.get("session").unwrap().to_owned();
+    stale.get("/destroy").await;
+    visitor.0.jar.plant("session", &cookie);
+    site.setup.advance(Duration::from_secs(120));
+    let answer = visitor.post("/cached", &[], &field(&token)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.headers.get("set-cookie"), None);
+    assert!(other.get("/").await.headers.contains_key("set-cookie"));
 }
 
 /// Sends a form with the cookies of two living sessions, and the token of the first one. `meanwhile`

@@ -116,6 +116,7 @@ async fn limits_on_files_and_fields_are_exact() {
         vec![("a", None, &*long)],
         vec![file, file, file],
         vec![("a", None, ""); 21],
+        vec![("f", Some(""), ""); 21],
         vec![("a[b][c][d][e]", None, "")],
     ] {
         for path in ["/echo", "/echo?take"] {

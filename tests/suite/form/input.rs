@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper_session::form::{Input, InputError, InputErrorKind, InputLimits};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -81,6 +81,14 @@ async fn hostile_names_are_ordinary_and_cheap() {
         (
             "a[999999999]=1&a[]=2",
             json!({"a": {"999999999": "1", "1000000000": "2"}}),
+        ),
+        (
+            "a[999999999]=1&a[1000000001]=2&a[]=3&a[]=4",
+            json!({"a": {"999999999": "1", "1000000000": "3", "1000000001": "2", "1000000002": "4"}}),
+        ),
+        (
+            "a[999999999]=1&a[][b]=2&a[][b]=3",
+            json!({"a": {"999999999": "1", "1000000000": {"b": "2"}, "1000000001": {"b": "3"}}}),
         ),
         (
             "a[18446744073709551616]=1",
@@ -248,6 +256,25 @@ async fn limits_are_exact() {
         rejected_status(FORM, &query, &fields(11)).await,
         StatusCode::PAYLOAD_TOO_LARGE
     );
+}
+
+/// The tests build serde_json with `raw_value`, as axum does. `Value` itself would parse the text.
+#[tokio::test]
+async fn no_name_of_a_json_member_is_special() {
+    for name in [
+        "__proto__",
+        "$serde_json::private::RawValue",
+        "$serde_json::private::Number",
+    ] {
+        let text = r#"{"a":[1,[2,[3,[4,[5]]]]]}"#;
+        let sent = Value::from_iter([(name, text)]).to_string();
+        let input = read("application/json", "/", &sent).await.unwrap();
+        assert_eq!(input.text(name), Some(text));
+        assert_eq!(input.value().to_string(), sent);
+        let sent = Value::from_iter([(name, "7")]).to_string();
+        let input = read("application/json", "/", &sent).await.unwrap();
+        assert_eq!(input.text(name), Some("7"));
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,9 @@ pub(crate) const LIMITS: InputLimits = InputLimits::new()
     .files(2)
     .file_bytes(5000);
 
+/// The limits of `/strict`.
+pub(crate) const STRICT_LIMITS: InputLimits = InputLimits::new().depth(1).bytes(100);
+
 /// A running site.
 pub(crate) struct Site {
     pub(crate) setup: TestServer,
@@ -58,11 +61,15 @@ impl Site {
     }
 }
 
-async fn pages(request: Request<FormBody<Incoming>>, session: Session) -> Result<Page, BoxError> {
+pub(crate) async fn pages(
+    request: Request<FormBody<Incoming>>,
+    session: Session,
+) -> Result<Page, BoxError> {
     let path = request.uri().path().to_owned();
     match (request.method(), &*path) {
         (&Method::POST, "/contact") => contact(request, session).await,
-        (_, "/echo") => echo(request).await,
+        (_, "/echo") => echo(request, &LIMITS).await,
+        (_, "/strict") => echo(request, &STRICT_LIMITS).await,
         (_, "/flash") => {
             session.load().await?;
             page(session.flash_messages()?.as_json()?.to_owned())
@@ -83,6 +90,11 @@ async fn pages(request: Request<FormBody<Incoming>>, session: Session) -> Result
             session.load().await?;
             session.destroy()?;
             page("destroyed".to_owned())
+        }
+        (_, "/cached") => {
+            session.load().await?;
+            let response = Response::builder().header("cache-control", "public");
+            Ok(response.body(Full::default())?)
         }
         (_, "/put") => {
             session.load().await?;
@@ -109,10 +121,13 @@ async fn contact(request: Request<FormBody<Incoming>>, session: Session) -> Resu
 }
 
 /// Responds with the input of the request; `?take` reads its files.
-async fn echo(request: Request<FormBody<Incoming>>) -> Result<Page, BoxError> {
+async fn echo(
+    request: Request<FormBody<Incoming>>,
+    limits: &InputLimits,
+) -> Result<Page, BoxError> {
     let mut taken = Vec::new();
     let takes = request.uri().query() == Some("take");
-    let mut reader = Input::reader(request, &LIMITS).await?;
+    let mut reader = Input::reader(request, limits).await?;
     while takes && let Some(file) = reader.next_file().await? {
         while let Some(chunk) = file.chunk().await? {
             taken.extend_from_slice(&chunk);
@@ -172,6 +187,14 @@ impl Visitor {
     /// Returns the current flash messages, which ends them.
     pub(crate) async fn flashed(&mut self) -> Value {
         self.get("/flash").await.json()
+    }
+
+    /// Stores a session. Returns a token of it and its cookie.
+    pub(crate) async fn token_with_cookie(&mut self) -> (String, String) {
+        self.get("/form").await;
+        let token = self.token().await;
+        let cookie = self.0.jar.get("session").unwrap().to_owned();
+        (token, cookie)
     }
 
     pub(crate) async fn token(&mut self) -> String {

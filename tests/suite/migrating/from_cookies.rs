@@ -1,6 +1,6 @@
 //! Sessions that migrate from cookies to a store at the server, seen by their visitors.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use hyper_session::{
     Session, Sessions,
@@ -292,6 +292,44 @@ async fn a_write_of_another_request_during_an_id_change_is_migrated() {
         .await;
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"user": "ada", "a": 1, "b": 2}));
+}
+
+/// The job finds the new record while the session is still in its cookie, and waits.
+#[tokio::test]
+async fn a_job_that_changes_a_session_during_an_id_change_loses_nothing() {
+    let rollout = rollout();
+    let (mut browser, _) = rollout.visitor("ada").await;
+    let (mut other, new) = (browser.clone(), Cell::new(None));
+    let fence = rollout.gate.hold_nth(Call::Write, 1);
+    let renewal = browser.visit(async |session| {
+        session.regenerate().unwrap();
+        session.put("a", 1).unwrap();
+        new.set(session.store_key().ok());
+    });
+    tokio::join!(renewal, async {
+        fence.reached().await;
+        other
+            .visit(async |session| session.put("b", 2).unwrap())
+            .await;
+        let all = rollout.during.collection();
+        rollout.gate.calls();
+        let job = async {
+            let add = |number: &mut i64| *number += 10;
+            let sum = all.update(&new.get().unwrap(), "a", add).await;
+            assert_eq!(sum.unwrap(), Some(11));
+        };
+        tokio::join!(job, async {
+            let mut reads = 0;
+            while reads < 2 {
+                tokio::task::yield_now().await;
+                let calls = rollout.gate.calls();
+                reads += calls.iter().filter(|call| **call == Call::Read).count();
+            }
+            fence.open();
+        });
+    });
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"user": "ada", "a": 11, "b": 2}));
 }
 
 #[tokio::test]

@@ -63,6 +63,13 @@ fn a_short_key_is_refused() {
             SealKeyError::TooShort { len }
         );
     }
+    let error = SealKey::from_text("größeres Geheimnis").unwrap_err();
+    assert_eq!(error, SealKeyError::TooShort { len: 20 });
+    assert!(
+        error
+            .to_string()
+            .starts_with("key has 20 bytes, minimum is 32; ")
+    );
     assert!(SealKey::from_text(&"abcdefghijklmnopqrstuvwxyz".repeat(2)[..32]).is_ok());
 }
 

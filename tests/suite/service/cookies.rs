@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE, header::SET_COOKIE};
 use http_body_util::Empty;
 use hyper_session::{
-    SessionConfig,
+    SessionConfig, Sessions,
     cookie::{Attributes, Priority, SameSite},
     session::CookiePolicy,
+    store::{CookieStore, MemoryStore},
 };
 use std::time::Duration;
 
@@ -113,11 +114,14 @@ async fn the_cache_control_and_vary_of_the_handler_stay() {
     let headers = response.headers_mut();
     headers.insert("cache-control", HeaderValue::from_static("private"));
     headers.insert("vary", HeaderValue::from_static("accept, Cookie"));
+    let clear = HeaderValue::from_static("\"cookies\", \"storage\"");
+    headers.insert("clear-site-data", clear.clone());
     let visit = test_server(config())
         .browser()
         .request_with(response, async |_| ())
         .await;
     assert_eq!(visit.headers["cache-control"], "private");
+    assert_eq!(visit.headers["clear-site-data"], clear);
     assert_eq!(visit.headers.get_all("vary").iter().count(), 1);
 
     let mut response = Response::new(Empty::new());
@@ -453,4 +457,27 @@ async fn the_secret_id_is_nowhere_but_in_the_cookie() {
             .all(|key| key.as_bytes()[..16] != *id.as_bytes())
     );
     assert!(setup.store.calls().contains(&Call::Destroy));
+}
+
+#[tokio::test]
+async fn the_cookies_of_a_session_are_sensitive_headers() {
+    let at_server = Sessions::new(config(), MemoryStore::new()).unwrap();
+    let in_cookies = Sessions::new(config(), CookieStore::new()).unwrap();
+    for (sessions, cookies) in [(at_server, 1), (in_cookies, 2)] {
+        let mut browser = Browser::new(&sessions);
+        for round in 0..3 {
+            let visit = browser
+                .request(async |s| {
+                    s.load().await.unwrap().put("n", round).unwrap();
+                    if round == 2 {
+                        s.destroy().unwrap();
+                    }
+                })
+                .await;
+            let set: Vec<_> = visit.headers.get_all(SET_COOKIE).iter().collect();
+            assert_eq!(set.len(), cookies, "{round}");
+            assert!(set.iter().all(|line| line.is_sensitive()), "{round}");
+            assert!(!format!("{:?}", visit.headers).contains("session="));
+        }
+    }
 }

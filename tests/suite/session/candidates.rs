@@ -11,9 +11,9 @@ use hyper_session::{
     session::CookiePolicy,
     store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -178,6 +178,21 @@ async fn a_sign_in_sticks_behind_stale_cookies() {
     assert_eq!(data, json!({"user": "ada"}));
 }
 
+/// Only the prefix `__Host-` keeps a neighbouring subdomain from setting the cookie.
+#[tokio::test]
+async fn a_living_session_of_a_neighbour_in_front_is_used() {
+    let server = test_server(config());
+    let mut neighbour = server.browser();
+    neighbour
+        .visit(async |s| s.put("of", "neighbour"))
+        .await
+        .unwrap();
+    let mut browser = stored(&server).await;
+    browser.jar.plant("session", neighbour.cookie().unwrap());
+    let data = browser.visit(async |s| object(s)).await;
+    assert_eq!(data, json!({"of": "neighbour"}));
+}
+
 #[tokio::test]
 async fn sixteen_genuine_dead_ids_cost_at_most_four_reads() {
     let server = test_server(config());
@@ -315,8 +330,21 @@ async fn an_untouched_request_touches_nothing_and_sends_nothing() {
     }
 }
 
+/// Puts a value and regenerates the session. Returns the data of the session that the cookie of the response opens.
+async fn put_and_open(server: &TestServer, browser: &mut Browser, path: &str) -> Value {
+    let put = async |s: Session| {
+        let session = s.load().await.unwrap();
+        session.put(path, 1).unwrap();
+        session.regenerate().unwrap();
+    };
+    let visit = browser.request(put).await;
+    let mut opened = server.browser();
+    opened.jar.take_from(&visit.headers);
+    data(&mut opened).await
+}
+
 #[tokio::test]
-async fn if_none_is_alive_the_first_that_was_never_stored_is_adopted() {
+async fn if_none_is_alive_the_first_that_was_looked_up_and_never_stored_is_adopted() {
     let server = test_server(config());
     for dead in [0, 3, 5] {
         let (mut first, mut browser) = (server.browser(), server.browser());
@@ -331,13 +359,30 @@ async fn if_none_is_alive_the_first_that_was_never_stored_is_adopted() {
         let other = Death::NeverStored.cookie(&server).await;
         browser.jar.plant("session", &other);
         server.store.calls();
-        assert_eq!(key(&mut browser).await, expected, "{dead} dead ids");
-        assert!(server.store.calls().len() <= 4);
-        if dead <= 3 {
-            browser.visit(async |s| s.put("n", 1)).await.unwrap();
-            assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
-        }
+        let is_adopted = key(&mut browser.clone()).await == expected;
+        assert!(is_adopted, "{dead} dead ids");
+        assert!(server.store.calls().len() <= 5);
+        let stored = put_and_open(&server, &mut browser, "n").await;
+        assert_eq!(stored, json!({"n": 1}), "{dead} dead ids");
     }
+}
+
+#[tokio::test]
+async fn an_id_that_was_not_looked_up_is_not_adopted() {
+    let server = test_server(config());
+    let mut first = server.browser();
+    first.pass().await;
+    let mut browser = server.browser();
+    for _ in 0..4 {
+        let stale = Death::Destroyed.cookie(&server).await;
+        browser.jar.plant("session", &stale);
+    }
+    browser.jar.plant("session", first.cookie().unwrap());
+    first.visit(async |s| s.put("n", 1)).await.unwrap();
+    first.visit(async |s| s.destroy()).await.unwrap();
+    let stored = put_and_open(&server, &mut browser, "user").await;
+    assert_eq!(stored, json!({"user": 1}));
+    assert_eq!(server.events.with_name("write_dropped"), []);
 }
 
 #[tokio::test]
@@ -393,4 +438,37 @@ async fn of_two_stored_texts_of_one_id_the_first_counts() {
         });
         assert_eq!(visit.await.cookies().len(), usize::from(is_older_first));
     }
+}
+
+/// A form of a visitor who has not signed in yet.
+#[tokio::test]
+async fn stale_cookies_do_not_lock_out_the_token_of_a_session_that_was_never_stored() {
+    let server = test_server(config());
+    for dead in [3, 4, 6] {
+        let (mut first, mut browser) = (server.browser(), server.browser());
+        let token = first.visit(async |s| s.csrf_token().unwrap()).await;
+        for _ in 0..dead {
+            let stale = Death::Destroyed.cookie(&server).await;
+            browser.jar.plant("session", &stale);
+        }
+        browser.jar.plant("session", first.cookie().unwrap());
+        let is_valid = browser.visit(async |s| s.verify_csrf_token(&token)).await;
+        assert!(is_valid, "{dead} dead ids");
+    }
+}
+
+/// A visitor who stores nothing has forms open, whose tokens belong to the id.
+#[tokio::test]
+async fn an_adopted_id_is_renewed() {
+    let server = test_server(config());
+    let stale = Death::Destroyed.cookie(&server).await;
+    let mut browser = server.browser();
+    browser.pass().await;
+    let first = key(&mut browser).await;
+    browser.jar.plant("session", &stale);
+    for _ in 0..6 {
+        server.advance(HOUR / 2);
+        browser.visit(async |s| object(s)).await;
+    }
+    assert_eq!(key(&mut browser).await, first);
 }

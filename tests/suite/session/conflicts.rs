@@ -1,9 +1,9 @@
 //! Changes that do not fit the changes of another request are refused as a whole.
 
 use hyper_session::{
-    Session, SessionError,
+    Session, SessionConfig, SessionError,
     patch::ChangeLimits,
-    session::{ConflictReason, OnConflict},
+    session::{ConflictReason, OnConflict, OnTooLarge},
 };
 use serde_json::{Value, json};
 
@@ -227,6 +227,25 @@ async fn changes_that_do_not_fit_can_be_dropped() {
     assert_eq!(server.events.with_name("write_dropped").len(), 1);
 }
 
+/// The browser needs the new id for the token, but the session keeps the old one.
+#[tokio::test]
+async fn a_regeneration_that_is_dropped_leaves_the_cookie_of_the_session() {
+    let server = test_server(config().on_conflict(OnConflict::DropWrite));
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    let mut other = browser.clone();
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap();
+            other.visit(async |s| s.put("n", "text")).await.unwrap();
+            s.regenerate().unwrap();
+            s.csrf_token().unwrap();
+            s.increment("n").unwrap();
+        })
+        .await;
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (200, 0));
+    assert_eq!(data(&mut browser).await, json!({"n": "text"}));
+}
+
 /// A task of the request changes the session while another one commits it.
 #[tokio::test]
 async fn changes_during_an_explicit_commit_belong_to_the_next_one() {
@@ -241,6 +260,7 @@ async fn changes_during_an_explicit_commit_belong_to_the_next_one() {
             let commit = async { s.commit().await.unwrap() };
             tokio::join!(commit, async {
                 gate.reached().await;
+                s.load().await.unwrap();
                 s.increment("n").unwrap();
                 s.put("late", true).unwrap();
                 s.tag("late").unwrap();
@@ -308,34 +328,43 @@ async fn the_id_cannot_be_changed_during_an_explicit_commit() {
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
 }
 
-/// Stores `first` with an explicit commit. A change made meanwhile does not fit the record that the commit
-/// merged.
-async fn commit_beside_a_late_conflict(server: &TestServer, s: &Session, mut other: Browser) {
-    let gate = server.store.hold(Call::Write);
-    s.load().await.unwrap().put("first", 1).unwrap();
-    let commit = async { s.commit().await.unwrap() };
-    tokio::join!(commit, async {
-        gate.reached().await;
-        s.increment("n").unwrap();
-        other.visit(async |s| s.put("n", "text")).await.unwrap();
-        gate.open();
-    });
+/// Sends a request that stores `first` with an explicit commit, and then does `rest`. A change made during the
+/// commit does not fit the record that the commit merged. Returns the status and the number of cookies.
+async fn with_a_late_conflict(
+    server: &TestServer,
+    browser: &Browser,
+    rest: impl AsyncFnOnce(&Session),
+) -> (u16, usize) {
+    let mut other = browser.clone();
+    let visit = browser
+        .clone()
+        .request(async |s| {
+            let gate = server.store.hold(Call::Write);
+            s.load().await.unwrap().put("first", 1).unwrap();
+            let commit = async { s.commit().await.unwrap() };
+            tokio::join!(commit, async {
+                gate.reached().await;
+                s.increment("n").unwrap();
+                other.visit(async |s| s.put("n", "text")).await.unwrap();
+                gate.open();
+            });
+            rest(&s).await;
+        })
+        .await;
+    (visit.status.as_u16(), visit.cookies().len())
 }
 
 #[tokio::test]
 async fn a_late_change_that_does_not_fit_fails_the_next_commit_and_overwrites_nothing() {
     let server = test_server(config());
     let browser = visitor(&server, json!({"n": 1})).await;
-    let visit = browser
-        .clone()
-        .request(async |s| {
-            commit_beside_a_late_conflict(&server, &s, browser.clone()).await;
-            let refused = s.commit().await.unwrap_err();
-            assert!(refused.is_conflict(), "{refused}");
-            s.load().await.unwrap().put("second", 2).unwrap();
-        })
-        .await;
-    assert_eq!(visit.status, 200);
+    let (status, _) = with_a_late_conflict(&server, &browser, async |s| {
+        let refused = s.commit().await.unwrap_err();
+        assert!(refused.is_conflict(), "{refused}");
+        s.load().await.unwrap().put("second", 2).unwrap();
+    })
+    .await;
+    assert_eq!(status, 200);
     let expected = json!({"n": "text", "first": 1, "second": 2});
     assert_eq!(data(&mut browser.clone()).await, expected);
 }
@@ -345,11 +374,8 @@ async fn a_late_change_that_does_not_fit_is_an_error_or_dropped_at_the_end_of_th
     for (policy, status) in [(OnConflict::Error, 409), (OnConflict::DropWrite, 200)] {
         let server = test_server(config().on_conflict(policy));
         let browser = visitor(&server, json!({"n": 1})).await;
-        let visit = browser
-            .clone()
-            .request(async |s| commit_beside_a_late_conflict(&server, &s, browser.clone()).await)
-            .await;
-        assert_eq!((visit.status.as_u16(), visit.cookies().len()), (status, 1));
+        let response = with_a_late_conflict(&server, &browser, async |_| ()).await;
+        assert_eq!(response, (status, 1));
         let conflicts = server.events.with_name("conflict");
         assert_eq!(conflicts.len(), 1);
         assert_eq!(conflicts[0].text, "n");
@@ -364,16 +390,13 @@ async fn a_late_change_that_does_not_fit_is_an_error_or_dropped_at_the_end_of_th
 async fn a_regeneration_after_a_late_change_that_does_not_fit_cannot_be_made_again() {
     let server = test_server(config());
     let browser = visitor(&server, json!({"n": 1})).await;
-    let visit = browser
-        .clone()
-        .request(async |s| {
-            commit_beside_a_late_conflict(&server, &s, browser.clone()).await;
-            s.regenerate().unwrap();
-            assert!(s.commit().await.unwrap_err().is_conflict());
-            assert!(s.put("second", 2).unwrap_err().is_not_mutable());
-        })
-        .await;
-    assert_eq!(visit.status, 503);
+    let (status, _) = with_a_late_conflict(&server, &browser, async |s| {
+        s.regenerate().unwrap();
+        assert!(s.commit().await.unwrap_err().is_conflict());
+        assert!(s.put("second", 2).unwrap_err().is_not_mutable());
+    })
+    .await;
+    assert_eq!(status, 503);
     let left = data(&mut browser.clone()).await;
     assert_eq!(left, json!({"n": "text", "first": 1}));
 }
@@ -438,4 +461,110 @@ async fn a_clear_during_an_explicit_commit_keeps_what_other_requests_wrote() {
     .await;
     let left = data(&mut browser.clone()).await;
     assert_eq!(left, json!({"theirs": 1, "more": 1}));
+}
+
+/// Sends a request with an explicit commit, under a limit of 1 KiB. `late` runs during the commit, before another
+/// request does `others`, which the commit merges. Then `rest` runs. Returns the status.
+async fn with_a_late_change(
+    server: &TestServer,
+    browser: &Browser,
+    late: impl Fn(&Session),
+    others: impl Fn(&Session),
+    rest: impl AsyncFnOnce(&Session),
+) -> u16 {
+    let mut other = browser.clone();
+    let visit = browser
+        .clone()
+        .request(async |s| {
+            let gate = server.store.hold(Call::Write);
+            s.load().await.unwrap().put("first", 1).unwrap();
+            let commit = async { s.commit().await.unwrap() };
+            tokio::join!(commit, async {
+                gate.reached().await;
+                late(&s);
+                other.visit(async |s| others(s)).await;
+                gate.open();
+            });
+            rest(&s).await;
+        })
+        .await;
+    visit.status.as_u16()
+}
+
+fn small_config() -> SessionConfig {
+    config().limits(ChangeLimits::default().document(1 << 10))
+}
+
+#[tokio::test]
+async fn a_late_change_that_is_too_large_fails_the_next_commit_and_overwrites_nothing() {
+    let large = "x".repeat(600);
+    for loads_again in [false, true] {
+        let server = test_server(small_config());
+        let browser = visitor(&server, json!({})).await;
+        let late = |s: &Session| s.put("late", &large).unwrap();
+        let others = |s: &Session| s.put("others", &large).unwrap();
+        let status = with_a_late_change(&server, &browser, late, others, async |s| {
+            let refused = s.commit().await.unwrap_err();
+            assert!(refused.is_too_large(), "{refused}");
+            assert!(matches!(s.forget("late"), Err(SessionError::NotLoaded)));
+            if loads_again {
+                s.load().await.unwrap().put("second", 2).unwrap();
+            }
+        })
+        .await;
+        assert_eq!(status, 200);
+        let mut expected = json!({"first": 1, "others": large});
+        if loads_again {
+            expected["second"] = json!(2);
+        }
+        assert_eq!(data(&mut browser.clone()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_late_change_that_is_too_large_is_an_error_or_dropped_at_the_end_of_the_request() {
+    let large = "x".repeat(600);
+    for (policy, status) in [(OnTooLarge::Error, 500), (OnTooLarge::DropWrite, 200)] {
+        let server = test_server(small_config().on_too_large(policy));
+        let browser = visitor(&server, json!({})).await;
+        let late = |s: &Session| s.put("late", &large).unwrap();
+        let others = |s: &Session| s.put("others", &large).unwrap();
+        let sent = with_a_late_change(&server, &browser, late, others, async |_| ()).await;
+        assert_eq!(sent, status);
+        let left = data(&mut browser.clone()).await;
+        assert_eq!(left, json!({"first": 1, "others": large}));
+    }
+}
+
+#[tokio::test]
+async fn a_regeneration_after_a_late_change_that_is_too_large_cannot_be_made_again() {
+    let large = "x".repeat(600);
+    let server = test_server(small_config());
+    let browser = visitor(&server, json!({})).await;
+    let late = |s: &Session| s.put("late", &large).unwrap();
+    let others = |s: &Session| s.put("others", &large).unwrap();
+    let status = with_a_late_change(&server, &browser, late, others, async |s| {
+        s.regenerate().unwrap();
+        assert!(s.commit().await.unwrap_err().is_too_large());
+        assert!(s.forget("late").unwrap_err().is_not_mutable());
+    })
+    .await;
+    assert_eq!(status, 503);
+    let left = data(&mut browser.clone()).await;
+    assert_eq!(left, json!({"first": 1, "others": large}));
+}
+
+/// A message of the same name replaces the other one.
+#[tokio::test]
+async fn late_changes_and_messages_of_other_requests_have_one_limit() {
+    let large = "x".repeat(600);
+    let put: &dyn Fn(&Session) = &|s| s.put("value", &large).unwrap();
+    let flash: &dyn Fn(&Session) = &|s| s.flash("message", &large).unwrap();
+    let changes = [(put, flash, 500), (flash, put, 500), (flash, flash, 200)];
+    for (at, (late, others, status)) in changes.into_iter().enumerate() {
+        let server = test_server(small_config());
+        let browser = visitor(&server, json!({})).await;
+        let sent = with_a_late_change(&server, &browser, late, others, async |_| ()).await;
+        assert_eq!(sent, status, "{at}");
+    }
 }

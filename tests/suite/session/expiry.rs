@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Sessions, session::CookiePolicy};
+use hyper_session::{Sessions, session::CookiePolicy, store::CookieStore};
 use serde_json::json;
 
 use crate::support::{Browser, Call, config, object, test_server};
@@ -154,6 +154,30 @@ async fn a_regenerated_session_is_no_younger() {
     }
     server.advance(Duration::from_secs(1_804));
     assert_eq!(n(&mut browser).await, None);
+}
+
+#[tokio::test]
+async fn a_restart_does_not_restart_the_absolute_timeout() {
+    let server = test_server(config());
+    let builder = || {
+        let settings = config().age(HOUR).absolute_timeout(2 * HOUR);
+        Sessions::builder(settings).clock(server.clock.clone())
+    };
+    let at_server = || builder().store(server.store.clone()).build().unwrap();
+    let in_cookie = || builder().store(CookieStore::new()).build().unwrap();
+    let starts: [&dyn Fn() -> Sessions; 2] = [&at_server, &in_cookie];
+    for start in starts {
+        let mut browser = Browser::new(&start());
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
+        for _ in 0..3 {
+            server.advance(Duration::from_secs(1_799));
+            browser = browser.with_sessions(&start());
+            assert_eq!(n(&mut browser).await, Some(1));
+        }
+        server.advance(Duration::from_secs(1_804));
+        browser = browser.with_sessions(&start());
+        assert_eq!(n(&mut browser).await, None);
+    }
 }
 
 #[tokio::test]

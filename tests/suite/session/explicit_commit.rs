@@ -3,16 +3,17 @@
 use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use http::{Response, StatusCode};
 use http_body_util::Empty;
 use hyper_session::{
-    Session, SessionError,
-    session::{CookiePolicy, OnTooLarge},
+    Session, SessionError, Sessions,
+    session::{Commit, CookiePolicy, Event, OnTooLarge},
 };
 use serde_json::{Value, json};
 
@@ -171,7 +172,8 @@ async fn a_destroyed_session_removes_its_cookie_although_the_next_one_cannot_be_
                 if explicit {
                     s.commit().await.unwrap();
                 }
-                server.store.fail(Call::Write);
+                // The first write of a commit that destroys is a fence.
+                server.store.fail_nth(Call::Write, usize::from(!explicit));
                 s.flash("notice", "You are signed out.").unwrap();
             })
             .await;
@@ -185,10 +187,10 @@ async fn a_destroyed_session_removes_its_cookie_although_the_next_one_cannot_be_
 async fn a_destroy_that_fails_sends_the_cookie_of_the_session() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
-    server.store.fail(Call::Destroy);
     let visit = browser
         .request(async |s| {
             sign_in(&s).await;
+            server.store.fail(Call::Read);
             s.destroy().unwrap();
         })
         .await;
@@ -288,6 +290,30 @@ async fn a_session_in_cookies_keeps_what_was_stored_before_it_became_too_large()
             assert_eq!(all, signed_in(), "{policy:?} {oversize:?}");
         }
     }
+}
+
+/// A client may choose a name, such as that of a form field.
+#[tokio::test]
+async fn an_error_that_names_a_key_is_one_line() {
+    let it = in_cookies(OnTooLarge::Error);
+    let mut browser = it.browser();
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap();
+        let name = "x\n\r\u{1b}[0m\u{2028}\u{202e}\"y";
+        s.put([name], text(5000)).unwrap();
+        let errors = [
+            s.increment([name]).unwrap_err(),
+            s.commit().await.unwrap_err(),
+        ];
+        assert!(errors[1].is_too_large());
+        for error in errors {
+            let shown = error.to_string();
+            assert!(shown.contains(r"x\n\r"), "{shown}");
+            assert!(shown.contains(r"\u{2028}\u{202e}"), "{shown}");
+            assert!(!shown.contains(char::is_control), "{shown}");
+        }
+    });
+    drop(visit.await);
 }
 
 #[tokio::test]
@@ -451,4 +477,63 @@ async fn a_commit_that_has_ended_does_not_end_the_next_one() {
         .await;
     let expected = json!({"n": 1, "first": 1, "second": 2, "third": 3});
     assert_eq!(data(&mut browser).await, expected);
+}
+
+/// A listener that begins another commit of a session at the end of one.
+#[derive(Clone, Default)]
+struct CommitListener {
+    session: Arc<Mutex<Option<Session>>>,
+    begun: Arc<Mutex<Option<Pin<Box<Commit>>>>>,
+}
+
+impl CommitListener {
+    fn on_event(&self, event: &Event<'_>) {
+        if !matches!(event, Event::Committed { .. } | Event::Conflict { .. }) {
+            return;
+        }
+        let Some(session) = self.session.lock().unwrap().take() else {
+            return;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(session.load()).poll(&mut cx).is_ready());
+        session.put("second", 2).unwrap();
+        let mut commit = Box::pin(session.commit());
+        assert!(commit.as_mut().poll(&mut cx).is_pending());
+        *self.begun.lock().unwrap() = Some(commit);
+    }
+}
+
+/// The first commit has ended, but its future is not ready yet.
+#[tokio::test]
+async fn a_commit_that_begins_at_the_end_of_another_one_is_not_abandoned() {
+    for fails in [false, true] {
+        let server = test_server(config());
+        let listener = CommitListener::default();
+        let events = listener.clone();
+        let sessions = Sessions::builder(config())
+            .store(server.store.clone())
+            .listener(move |event: &Event<'_>| events.on_event(event))
+            .build()
+            .unwrap();
+        let mut browser = Browser::new(&sessions);
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
+        let mut other = browser.clone();
+        let visit = browser.request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            if fails {
+                other.visit(async |s| s.put("n", "text")).await.unwrap();
+            }
+            let gate = server.store.hold_nth(Call::Write, 1);
+            *listener.session.lock().unwrap() = Some(s.clone());
+            assert_eq!(s.commit().await.is_err(), fails);
+            s.put("third", 3).unwrap();
+            gate.open();
+            let second = listener.begun.lock().unwrap().take();
+            second.unwrap().await.unwrap();
+        });
+        assert_eq!(visit.await.status, 200, "{fails}");
+        let n = if fails { json!("text") } else { json!(2) };
+        let expected = json!({"n": n, "second": 2, "third": 3});
+        assert_eq!(data(&mut browser).await, expected, "{fails}");
+    }
 }

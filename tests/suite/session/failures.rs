@@ -95,12 +95,158 @@ async fn a_new_visitor_whose_first_write_fails_gets_no_cookie() {
 async fn a_destroy_that_fails_is_a_503_and_leaves_the_cookie() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
-    server.store.fail(Call::Destroy);
+    server.store.fail(Call::Read);
     let visit = browser.request(async |s| s.destroy().unwrap()).await;
     assert_eq!(visit.status, 503);
     assert!(browser.cookie().is_some(), "the visitor can try again");
     browser.visit(async |s| s.destroy()).await.unwrap();
     assert_eq!(server.memory.stats().records, 0);
+}
+
+/// A fence has replaced the session before the removal of its record fails.
+#[tokio::test]
+async fn a_destroy_whose_removal_fails_has_ended_the_session_and_is_reported_once() {
+    for call in ["request", "destroy", "destroy_tagged"] {
+        for is_rotated in [false, true] {
+            let server = test_server(config());
+            let mut browser = visitor(&server).await;
+            browser.visit(async |s| s.tag("ada")).await.unwrap();
+            let old = browser.visit(async |s| s.store_key()).await.unwrap();
+            if is_rotated {
+                let grace = Duration::from_secs(30);
+                browser.visit(async |s| s.rotate_id(grace)).await.unwrap();
+            }
+            let all = server.sessions.collection();
+            server.store.fail(Call::Destroy);
+            let is_error = match call {
+                "request" => {
+                    let visit = browser.request(async |s| s.destroy().unwrap()).await;
+                    visit.status == 503
+                }
+                "destroy" => all.destroy(&old).await.is_err(),
+                _ => all.destroy_tagged("ada", None).await.is_err(),
+            };
+            assert!(is_error, "{call} {is_rotated}");
+            let count = || server.events.with_name("destroyed").len();
+            let reported = count();
+            // The old key of a rotation is destroyed, too.
+            let expected = 1 + usize::from(is_rotated && call == "destroy");
+            assert_eq!(reported, expected, "{call} {is_rotated}");
+            match call {
+                "request" => {
+                    let visit = browser.request(async |s| s.destroy().unwrap()).await;
+                    assert_eq!(visit.status, 200, "{is_rotated}");
+                }
+                "destroy" => all.destroy(&old).await.unwrap(),
+                _ => assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 0),
+            }
+            assert_eq!(count(), reported, "{call} {is_rotated}");
+            assert_eq!(
+                browser.visit(async |s| object(s)).await,
+                json!({}),
+                "{call}"
+            );
+        }
+    }
+}
+
+/// The session ends before the second call has read it, or before that call writes its fence.
+#[tokio::test]
+async fn a_destroy_of_a_session_that_had_ended_is_not_reported() {
+    for second in ["request", "destroy", "destroy_tagged"] {
+        for held in [Call::Read, Call::Write] {
+            let server = test_server(config());
+            let mut browser = visitor(&server).await;
+            browser.visit(async |s| s.tag("ada")).await.unwrap();
+            let key = browser.visit(async |s| s.store_key()).await.unwrap();
+            let mut late = browser.clone();
+            let all = server.sessions.collection();
+            let gate = server.store.hold(held);
+            let first = async {
+                gate.reached().await;
+                all.destroy(&key).await.unwrap();
+                gate.open();
+            };
+            let repeat = async {
+                match second {
+                    "request" => {
+                        let visit = late.request(async |s| s.destroy().unwrap()).await;
+                        assert_eq!(visit.status, 200);
+                        assert!(visit.cookie().contains("Max-Age=0"), "{}", visit.cookie());
+                    }
+                    "destroy" => all.destroy(&key).await.unwrap(),
+                    _ => assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 0),
+                }
+            };
+            tokio::join!(repeat, first);
+            let destroyed = server.events.with_name("destroyed").len();
+            assert_eq!(destroyed, 1, "{second} {held:?}");
+        }
+    }
+}
+
+/// The client may disconnect when the session has ended and its record is not yet removed.
+#[tokio::test]
+async fn a_destroy_that_is_dropped_during_the_removal_is_reported_once() {
+    for call in ["request", "destroy"] {
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        let key = browser.visit(async |s| s.store_key()).await.unwrap();
+        let (mut again, all) = (browser.clone(), server.sessions.collection());
+        let gate = server.store.hold(Call::Destroy);
+        let destroy = async {
+            match call {
+                "request" => drop(browser.request(async |s| s.destroy().unwrap()).await),
+                _ => all.destroy(&key).await.unwrap(),
+            }
+        };
+        tokio::select! {
+            () = destroy => panic!("the store waits"),
+            () = gate.reached() => {}
+        }
+        let visit = again.request(async |s| s.destroy().unwrap()).await;
+        assert_eq!(visit.status, 200);
+        assert_eq!(server.events.with_name("destroyed").len(), 1, "{call}");
+    }
+}
+
+/// Another process has ended the session or given it a new id, and the sign-out has removed the cookie.
+#[tokio::test]
+async fn a_slow_response_sends_no_id_after_a_sign_out_that_reported_no_end() {
+    for end in ["destroy", "regenerate", "rotate and regenerate"] {
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        let mut late = browser.clone();
+        let mut elsewhere = browser.clone().with_sessions(&server.another_process());
+        if end == "rotate and regenerate" {
+            let grace = Duration::from_secs(30);
+            elsewhere.visit(async |s| s.rotate_id(grace)).await.unwrap();
+        }
+        let slow = browser.request(async |s| {
+            s.load().await.unwrap();
+            let ended = elsewhere.visit(async |s| match end {
+                "destroy" => s.destroy(),
+                _ => s.regenerate(),
+            });
+            ended.await.unwrap();
+            let visit = late.request(async |s| s.destroy().unwrap()).await;
+            assert!(visit.cookie().contains("Max-Age=0"), "{}", visit.cookie());
+        });
+        assert_eq!(slow.await.cookies(), [""; 0], "{end}");
+        assert_eq!(server.events.with_name("destroyed"), []);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_under_an_old_id_reports_no_end() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut late = browser.clone();
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    let visit = late.request(async |s| s.destroy().unwrap()).await;
+    assert_eq!(visit.status, 200);
+    assert_eq!(server.events.with_name("destroyed"), []);
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
 }
 
 #[tokio::test]

@@ -103,6 +103,25 @@ async fn open(server: &TestServer, cookie: &str, key: &hyper_session::id::StoreK
     let _ = server.sessions.collection().get(key).await;
 }
 
+/// Length of the version, the kind and the lifetime at the start of a record.
+const LIFETIME_END: usize = 22;
+
+#[tokio::test]
+async fn a_record_with_the_head_of_another_one_opens() {
+    let server = test_server(config());
+    let (cookie, key, record) = create_session(&server).await;
+    // The lengths of a data text without an index, and of no flash messages.
+    let rest = [&[2, 0, 0, 0][..], &[0; 12], b"{}"].concat();
+    let headed = [&record[..LIFETIME_END], &rest].concat();
+    let hour = Duration::from_secs(3_600);
+    let write = WriteRequest::new(&key, headed, hour, Expected::Any);
+    server.memory.write(write).await.unwrap();
+    let mut browser = server.browser();
+    browser.jar.set("session", &cookie);
+    let read = async |s: Session| s.load().await.unwrap().all::<Value>().unwrap();
+    assert_eq!(browser.request(read).await.value, Some(json!({})));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -121,10 +140,10 @@ proptest! {
     fn any_bytes_as_a_record_are_a_session_or_an_error(data in vec(any::<u8>(), 0..200)) {
         runtime().block_on(async {
             let server = test_server(config());
-            let (cookie, key, _) = create_session(&server).await;
+            let (cookie, key, record) = create_session(&server).await;
             open(&server, &cookie, &key, data.clone().into()).await;
             // With a valid head, the rest is decoded, too.
-            let headed = [&[1, 0], &data[..]].concat();
+            let headed = [&record[..LIFETIME_END], &data].concat();
             open(&server, &cookie, &key, headed.into()).await;
         });
     }

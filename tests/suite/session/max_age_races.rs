@@ -9,6 +9,7 @@ use hyper_session::{
 };
 use serde_json::json;
 
+use super::queue_limits::yields;
 use crate::support::{Browser, TestServer, Visit, config, object, test_server};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -319,4 +320,46 @@ async fn a_load_whose_correction_of_a_touch_fails_shows_nothing_of_the_session()
         assert!(s.flash_messages().unwrap().is_empty());
     })
     .await;
+}
+
+/// Two loads of a request touch the record with the timeout of an old cookie. The reads and the corrections of the
+/// touches are executed in every order.
+#[tokio::test]
+async fn two_loads_at_once_correct_the_touch_of_an_old_cookie() {
+    // One load passes `first` reads, then the other one all of its reads.
+    for (slower, first) in [(0, 2), (1, 2), (0, 1), (1, 1)] {
+        let server = test_server(config());
+        let mut old = session_of_one_day(&server).await;
+        let mut new = old.clone();
+        new.visit(async |s| s.set_max_age(30 * DAY)).await.unwrap();
+        server.advance(2 * MINUTE);
+        let gates = [(); 2].map(|()| server.store.hold(StoreCall::Read));
+        let correction = server.store.hold(StoreCall::Read);
+        let visit = old.request(async |s| {
+            let load = async || {
+                s.load().await.unwrap();
+            };
+            tokio::join!(load(), load(), async {
+                gates[0].reached().await;
+                gates[1].reached().await;
+                gates[1 - slower].open();
+                tokio::select! {
+                    biased;
+                    () = correction.reached() => {}
+                    () = yields(10) => panic!("the first read has not touched the record"),
+                }
+                if first == 2 {
+                    correction.open();
+                    yields(10).await;
+                }
+                gates[slower].open();
+                yields(10).await;
+                correction.open();
+            });
+        });
+        let place = format!("{slower}, {first}");
+        assert_eq!(max_age(&visit.await), Some("Max-Age=2592000"), "{place}");
+        server.advance(29 * DAY);
+        assert!(!new.visit(async |s| s.is_fresh()).await, "{place}");
+    }
 }

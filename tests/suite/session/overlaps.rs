@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use hyper_session::Session;
+use hyper_session::{
+    Session,
+    session::{CookiePolicy, OnStoreFailure},
+};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
 fn messages(session: &Session) -> Value {
     session.flash_messages().unwrap().all().unwrap()
 }
 
-async fn visitor(server: &TestServer, data: Value) -> Browser {
+async fn visitor(server: &TestServer, values: Value) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.merge(data)).await.unwrap();
+    browser.visit(async |s| s.merge(values)).await.unwrap();
     browser
 }
 
@@ -197,4 +200,60 @@ async fn two_loads_at_once_follow_a_rotated_id() {
         assert_eq!(object(&s), json!({"n": 1}));
     };
     assert_eq!(old.request(visit).await.status, 200);
+}
+
+/// The first commit has stored the session under the new id, so the response has to send it.
+#[tokio::test]
+async fn the_new_id_of_an_earlier_commit_is_sent_after_a_refused_commit() {
+    for loads_again in [false, true] {
+        let config = config().cookie_policy(CookiePolicy::WhenUsed);
+        let server = test_server(config.on_store_failure(OnStoreFailure::ReadOnly));
+        let mut browser = visitor(&server, json!({"n": 1})).await;
+        let visit = with_a_refused_commit(&server, &mut browser, async |s| {
+            if loads_again {
+                server.store.fail(Call::Read);
+                s.load().await.unwrap();
+                assert!(s.is_read_only());
+            }
+        });
+        assert_eq!(visit.await, (200, 1), "{loads_again}");
+        assert_eq!(data(&mut browser).await, json!({"n": "text"}));
+    }
+}
+
+#[tokio::test]
+async fn a_session_can_be_destroyed_after_a_refused_commit_under_its_new_id() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    let visit = with_a_refused_commit(&server, &mut browser, async |s| s.destroy().unwrap());
+    assert_eq!(visit.await, (200, 1));
+    assert_eq!(browser.cookie(), None);
+    assert_eq!(server.events.with_name("destroyed").len(), 1);
+}
+
+/// Sends a request that stores the session under a new id, with an explicit commit that merges a change of another
+/// request. A change made during it does not fit, so the next commit is refused. Then `rest` runs. Returns the status
+/// and the number of cookies.
+async fn with_a_refused_commit(
+    server: &TestServer,
+    browser: &mut Browser,
+    rest: impl AsyncFnOnce(&Session),
+) -> (u16, usize) {
+    let mut other = browser.clone();
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().regenerate().unwrap();
+            let commit = async { s.commit().await.unwrap() };
+            tokio::join!(commit, async {
+                fence.reached().await;
+                s.increment("n").unwrap();
+                other.visit(async |s| s.put("n", "text")).await.unwrap();
+                fence.open();
+            });
+            assert!(s.commit().await.unwrap_err().is_conflict());
+            rest(&s).await;
+        })
+        .await;
+    (visit.status.as_u16(), visit.cookies().len())
 }

@@ -9,8 +9,9 @@ use hyper::{body::Incoming, service::Service};
 use hyper_session::{Session, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
+use super::queue::join_all;
 use crate::support::{
-    Browser, Jar, config, data,
+    Browser, Jar, config, cookie_server, data,
     net::{Remote, serve},
     object, test_server,
 };
@@ -281,4 +282,27 @@ async fn a_put_of_the_value_that_is_there_wins_over_another_value() {
     )
     .await;
     assert_eq!(data(&mut browser).await, json!({"a": 1}));
+}
+
+#[tokio::test]
+async fn each_of_a_thousand_requests_at_once_gets_a_cookie_with_its_own_change() {
+    let server = cookie_server();
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", 0).unwrap()).await;
+    let requests = (0..1000).map(|number| {
+        let mut browser = browser.clone();
+        async move {
+            let change = async |s: &Session| {
+                s.increment("n").unwrap();
+                tokio::task::yield_now().await;
+                s.put("by", number).unwrap();
+            };
+            browser.visit(change).await;
+            browser
+        }
+    });
+    for (number, mut browser) in join_all(requests).await.into_iter().enumerate() {
+        let seen = browser.visit(async |s| object(s)).await;
+        assert_eq!(seen, json!({"n": 1, "by": number}));
+    }
 }

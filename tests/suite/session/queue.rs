@@ -10,8 +10,8 @@ use std::{
 use hyper_session::{Session, SessionError, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
-use super::queue_limits::while_a_queue_waits;
-use crate::support::{Browser, Call, TestServer, config, data, increment, test_server};
+use super::{queue_limits::while_a_queue_waits, regenerate::UnversionedStore};
+use crate::support::{Browser, Call, GateStore, TestServer, config, data, increment, test_server};
 
 pub(super) async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
@@ -46,6 +46,30 @@ async fn requests_of_two_processes_are_all_stored() {
         assert_eq!(request.await.unwrap(), 200);
     }
     assert_eq!(data(&mut browser).await, json!({"n": 1000}));
+}
+
+/// No request waits for the write of another one, nor is its change in the write of another one.
+#[tokio::test]
+async fn requests_of_a_store_without_versions_never_queue() {
+    let store = GateStore::yielding(MemoryStore::new());
+    let sessions = Sessions::new(config(), UnversionedStore(store.clone())).unwrap();
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
+    store.calls();
+    let slow = store.hold(Call::Write);
+    tokio::join!(increment(sessions.clone(), browser.jar.clone()), async {
+        slow.reached().await;
+        let requests = (0..20).map(|_| increment(sessions.clone(), browser.jar.clone()));
+        assert_eq!(join_all(requests).await, [200; 20]);
+        slow.open();
+    });
+    let calls = store.calls();
+    let writes = calls.iter().filter(|call| **call == Call::Write).count();
+    assert_eq!(
+        (calls.len(), writes),
+        (42, 21),
+        "a read and a write of each"
+    );
 }
 
 /// Without a runtime, the requests themselves store the changes of all.

@@ -81,6 +81,31 @@ async fn of_a_batch_that_is_too_large_for_the_store_only_the_large_change_fails(
 }
 
 #[tokio::test]
+async fn a_regeneration_that_is_too_large_after_a_merge_leaves_no_new_record() {
+    let server = test_server(config());
+    let browser = small_visitor(&server).await;
+    let (mut ours, writer) = (browser.clone(), browser.clone());
+    let new = Cell::new(None);
+    let fence = server.store.hold_nth(Write, 1);
+    let regeneration = ours.request(async |s| {
+        let session = s.load().await.unwrap();
+        session.put("own", text(700)).unwrap();
+        session.regenerate().unwrap();
+        new.set(Some(session.store_key().unwrap()));
+    });
+    let (visit, ()) = tokio::join!(regeneration, async {
+        fence.reached().await;
+        assert_eq!(put(writer, "other", 700).await, 200);
+        fence.open();
+    });
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (500, 0));
+    let left = server.memory.read(&new.get().unwrap(), None).await.unwrap();
+    assert!(!matches!(left, ReadOutcome::Found(_)), "{left:?}");
+    let expected = json!({"n": 0, "other": text(700)});
+    assert_eq!(data(&mut browser.clone()).await, expected);
+}
+
+#[tokio::test]
 async fn a_commit_that_is_too_large_in_a_queue_can_be_made_again() {
     let server = test_server(config());
     let browser = small_visitor(&server).await;

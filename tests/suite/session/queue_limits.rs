@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -178,8 +178,8 @@ pub(super) async fn yields(number: usize) {
     }
 }
 
-/// A store in which another process writes before every conditional write.
-struct RestlessStore(MemoryStore, Arc<AtomicU64>);
+/// A store in which another process writes the first session before every conditional write of it.
+struct RestlessStore(MemoryStore, Arc<AtomicU64>, OnceLock<StoreKey>);
 
 impl Store for RestlessStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
@@ -188,7 +188,11 @@ impl Store for RestlessStore {
 
     fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
         let (store, left) = (self.0.clone(), Arc::clone(&self.1));
+        let is_first = *self.2.get_or_init(|| request.key) == request.key;
         StoreFuture::new(async move {
+            if !is_first {
+                return store.write(request).await;
+            }
             let rival =
                 left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
             if rival.is_ok()
@@ -222,7 +226,7 @@ impl Store for RestlessStore {
 /// Returns a browser on a store that conflicts as often as the counter says.
 fn restless(timeout: Duration) -> (Browser, Sessions, Arc<AtomicU64>) {
     let rivals = Arc::new(AtomicU64::new(0));
-    let store = RestlessStore(MemoryStore::new(), Arc::clone(&rivals));
+    let store = RestlessStore(MemoryStore::new(), Arc::clone(&rivals), OnceLock::new());
     let sessions = Sessions::builder(config().commit_timeout(timeout))
         .store(store)
         .clock(Clock::system())
@@ -240,7 +244,7 @@ enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 3] = [Self::Increment, Self::Regenerate, Self::Update];
+    const ALL: [Self; 3] = [Self::Increment, Self::Update, Self::Regenerate];
 
     fn make(self, session: &Session) {
         if let Self::Update = self {

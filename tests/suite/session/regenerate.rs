@@ -434,7 +434,7 @@ async fn a_regeneration_whose_roll_back_fails_is_an_error() {
 }
 
 /// A memory store that has no versions.
-struct UnversionedStore(GateStore);
+pub(super) struct UnversionedStore(pub(super) GateStore);
 
 impl Store for UnversionedStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {

@@ -300,6 +300,28 @@ async fn another_process_follows_and_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_process_that_knows_of_no_rotation_ends_the_session() {
+    for by_key in [false, true] {
+        let server = test_server(config());
+        let mut new = ada(&server).await;
+        let old = new.clone();
+        let key = new.visit(async |s| s.store_key()).await.unwrap();
+        rotate(&mut new).await;
+        let another = server.another_process();
+        match by_key {
+            true => another.collection().destroy(&key).await.unwrap(),
+            false => {
+                let mut there = old.clone().with_sessions(&another);
+                there.visit(async |s| s.destroy()).await.unwrap();
+            }
+        }
+        for mut browser in [new, old] {
+            assert_eq!(data(&mut browser).await, json!({}), "{by_key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_explicit_commit_rotates() {
     let server = test_server(config());
     let mut new = ada(&server).await;

@@ -286,7 +286,7 @@ async fn a_sign_out_beside_a_rotation_ends_the_session() {
     }
 }
 
-/// The steps of a sign-out in a process that knows of rotations.
+/// The steps of a sign-out in a process that has followed a rotation.
 const SIGN_OUT_STEPS: [(Call, usize); 3] = [(Call::Read, 1), (Call::Write, 0), (Call::Destroy, 0)];
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn a_rotation_before_any_step_of_a_sign_out_does_not_save_the_session() {
     for step in SIGN_OUT_STEPS {
         let server = test_server(config());
         let mut new = ada(&server).await;
-        // The process of the sign-out knows of rotations because it has followed one.
+        // The process of the sign-out has followed a rotation.
         let mut leaver = new.clone().with_sessions(&server.another_process());
         rotate(&mut new).await;
         leaver.pass().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, SessionCollection, SessionError, id::StoreKey};
+use hyper_session::{Session, SessionError, id::StoreKey};
 use serde_json::json;
 
 use crate::support::{Browser, Call, TestServer, config, data, test_server};
@@ -23,12 +23,12 @@ async fn ada(server: &TestServer) -> Browser {
     browser
 }
 
-fn sign_in(session: &Session) -> Result<(), SessionError> {
+pub(super) fn sign_in(session: &Session) -> Result<(), SessionError> {
     session.put("user", "ada")?;
     session.tag("ada")
 }
 
-async fn tagged(server: &TestServer, tag: &str) -> Vec<StoreKey> {
+pub(super) async fn tagged(server: &TestServer, tag: &str) -> Vec<StoreKey> {
     server.sessions.collection().tagged(tag).await.unwrap()
 }
 
@@ -227,107 +227,4 @@ async fn a_tag_from_outside_keeps_the_expiry_and_the_changes_of_requests() {
         all.untag(&key, "team").await.unwrap();
     }
     assert!(!all.tag(&key, "team").await.unwrap(), "it has expired");
-}
-
-/// Gives the session a new id by `renew`. Before the old id is dead, another request with it does `write`, and
-/// then `outside` gets the new key. The new record is written again, since the old one has changed.
-async fn before_the_fence(
-    server: &TestServer,
-    browser: &mut Browser,
-    renew: fn(&Session) -> Result<(), SessionError>,
-    write: fn(&Session) -> Result<(), SessionError>,
-    outside: impl AsyncFnOnce(SessionCollection, StoreKey),
-) {
-    let mut writer = browser.clone();
-    let old = browser.visit(async |s| s.store_key()).await.unwrap();
-    let fence = server.store.hold_nth(Call::Write, 1);
-    let renewal = browser.visit(async move |s| renew(s).unwrap());
-    tokio::join!(renewal, async {
-        fence.reached().await;
-        writer.visit(async move |s| write(s).unwrap()).await;
-        let mut keys = tagged(server, "ada").await.into_iter();
-        let new = keys.find(|key| *key != old).unwrap();
-        outside(server.sessions.collection(), new).await;
-        fence.open();
-    });
-}
-
-fn increment(session: &Session) -> Result<(), SessionError> {
-    session.increment("n").map(drop)
-}
-
-#[tokio::test]
-async fn a_tag_from_outside_on_the_new_record_of_a_regeneration_stays() {
-    let server = test_server(config());
-    let mut browser = ada(&server).await;
-    let outside = async |all: SessionCollection, new| assert!(all.tag(&new, "team").await.unwrap());
-    before_the_fence(
-        &server,
-        &mut browser,
-        |s| s.regenerate(),
-        increment,
-        outside,
-    )
-    .await;
-    assert_eq!(data(&mut browser).await, json!({"user": "ada", "n": 1}));
-    let new = browser.visit(async |s| s.store_key()).await.unwrap();
-    for tag in ["ada", "team"] {
-        assert_eq!(tagged(&server, tag).await, [new], "{tag}");
-    }
-}
-
-/// The end of a session under an id that a rotation may replace writes a fence, and then destroys it.
-#[tokio::test]
-async fn a_failed_end_of_the_new_record_of_a_rotation_leaves_no_session_without_its_tag() {
-    let server = test_server(config());
-    let mut browser = ada(&server).await;
-    let mut late = browser.clone();
-    let rotate = |s: &Session| s.rotate_id(Duration::from_secs(30));
-    let outside = async |all: SessionCollection, new| {
-        server.store.fail(Call::Destroy);
-        all.destroy(&new).await.unwrap_err();
-    };
-    before_the_fence(&server, &mut browser, rotate, increment, outside).await;
-    assert_reachable(&server, &mut [browser, late.clone()], "failed").await;
-    assert_eq!(data(&mut late).await, json!({}));
-}
-
-/// The tags of the new record that the regeneration wrote are compared with those that it finds, not those
-/// that it is about to write.
-#[tokio::test]
-async fn a_tag_and_an_untag_beside_a_regeneration_and_a_tag_from_outside_stay() {
-    let server = test_server(config());
-    let mut browser = ada(&server).await;
-    let change = |s: &Session| {
-        s.tag("two")?;
-        s.untag("ada")
-    };
-    let outside = async |all: SessionCollection, new| assert!(all.tag(&new, "team").await.unwrap());
-    before_the_fence(&server, &mut browser, |s| s.regenerate(), change, outside).await;
-    let new = browser.visit(async |s| s.store_key()).await.unwrap();
-    for tag in ["two", "team"] {
-        assert_eq!(tagged(&server, tag).await, [new], "{tag}");
-    }
-    assert_eq!(tagged(&server, "ada").await, []);
-}
-
-/// The session is found by its tag under the new id before the old one is dead.
-#[tokio::test]
-async fn the_end_of_the_new_record_of_a_regeneration_ends_the_old_one_too() {
-    let server = test_server(config());
-    let mut browser = ada(&server).await;
-    let mut late = browser.clone();
-    let outside = async |all: SessionCollection, new| all.destroy(&new).await.unwrap();
-    before_the_fence(
-        &server,
-        &mut browser,
-        |s| s.regenerate(),
-        increment,
-        outside,
-    )
-    .await;
-    for visitor in [&mut browser, &mut late] {
-        assert_eq!(data(visitor).await, json!({}));
-    }
-    assert_eq!(tagged(&server, "ada").await, []);
 }

@@ -1,12 +1,12 @@
 //! The memory store keeps the store contract, and the conformance suite can fail: each of the broken
 //! stores breaks one promise, and the check of that promise catches it.
-use std::{future::ready, time::Duration};
+use std::{future::ready, sync::Mutex, time::Duration};
 
 use hyper_session::{
     clock::{Clock, Timestamp},
     store::{
         Capabilities, MemoryStore,
-        conformance::{self, Check, ManualTime, RealTime, Report},
+        conformance::{self, Check, Harness, ManualTime, RealTime, Report},
     },
 };
 
@@ -57,6 +57,62 @@ async fn a_store_on_real_time_is_tested_by_waiting() {
     conformance::run(&RealTime::new(make_store, short_ttl, tombstone_ttl))
         .await
         .assert_passed();
+}
+
+/// Each wait takes longer than it should, as on a machine with much to do.
+struct SlowHarness {
+    clock: Clock,
+    lag: Duration,
+    short_ttl: Duration,
+    /// The tombstone TTLs of the stores, from the last one to the first.
+    tombstone_ttls: Mutex<Vec<Duration>>,
+}
+
+impl Harness for SlowHarness {
+    type Store = MemoryStore;
+
+    async fn store(&self) -> MemoryStore {
+        let ttl = self.tombstone_ttls.lock().unwrap().pop();
+        let ttl = ttl.unwrap_or_else(|| self.tombstone_ttl());
+        let builder = MemoryStore::builder().clock(self.clock.clone());
+        builder.tombstone_ttl(ttl).build()
+    }
+
+    async fn advance(&self, time: Duration) {
+        self.clock.advance(time + self.lag);
+        tokio::time::sleep(time + self.lag).await;
+    }
+
+    fn short_ttl(&self) -> Duration {
+        self.short_ttl
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_took_too_long_is_repeated_with_records_that_live_longer() {
+    let harness = SlowHarness {
+        clock: clock(),
+        lag: Duration::from_millis(15),
+        short_ttl: Duration::from_millis(20),
+        tombstone_ttls: Mutex::default(),
+    };
+    // It waits for half of the time to live, which is 10 ms at first: with the lag, the records expire.
+    let checked = conformance::check(&harness, Check::TouchedSessionsStayListed).await;
+    assert_eq!(checked, Ok(()));
+}
+
+#[tokio::test]
+async fn a_check_whose_tombstone_ended_too_early_is_repeated() {
+    for check in [Check::WritesOnATombstone, Check::DestroyCanBeRepeated] {
+        let harness = SlowHarness {
+            clock: clock(),
+            lag: Duration::ZERO,
+            // Any time is too long.
+            short_ttl: Duration::ZERO,
+            tombstone_ttls: Mutex::new(vec![Duration::ZERO]),
+        };
+        assert_eq!(conformance::check(&harness, check).await, Ok(()));
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use hyper_session::{
         WriteOutcome, WriteRequest,
     },
 };
-use tokio::{runtime, task::yield_now, time::sleep};
+use tokio::runtime;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -142,6 +142,31 @@ async fn expired_records_make_room_before_live_ones() {
         assert!(is_live(&store, key).await);
     }
     assert_eq!((store.stats().evicted, store.stats().expired), (0, 1));
+}
+
+/// It could be live again if the clock were set back.
+#[tokio::test]
+async fn a_read_removes_the_expired_record_that_it_finds() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let tag = Tag::new("ada").unwrap();
+    for touch in [None, Some(HOUR)] {
+        let (key, live) = (new_key(), new_key());
+        let mut tags = Tags::new();
+        tags.insert(&tag).unwrap();
+        let request = WriteRequest::new(&key, "x", SECOND, Expected::Absent).tags(tags);
+        store.write(request).await.unwrap();
+        put(&store, &live, 1, HOUR).await;
+        let before = store.stats();
+        clock.advance(SECOND);
+        let outcome = store.read(&key, touch).await.unwrap();
+        assert_eq!(outcome, ReadOutcome::Absent);
+        assert!(is_live(&store, &live).await);
+        let after = store.stats();
+        assert_eq!(after.records + 1, before.records);
+        assert_eq!(after.expired, before.expired + 1);
+        assert!(store.tagged(&tag).await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
@@ -272,32 +297,6 @@ fn without_a_runtime_new_records_sweep_out_old_ones() {
     assert_eq!(store.stats().expired, 1000);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_frees_what_has_expired_while_no_call_writes() {
-    let clock = clock();
-    let store = MemoryStore::builder().clock(clock.clone()).build();
-    for _ in 0..3000 {
-        put_tagged(&store, &new_key(), 10, HOUR, tags("user")).await;
-        store.destroy(&new_key()).await.unwrap();
-    }
-    clock.advance(HOUR);
-    sleep(2 * 60 * SECOND).await;
-    let stats = store.stats();
-    assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_any_size_is_gone_two_minutes_after_its_expiry() {
-    let clock = clock();
-    let store = MemoryStore::builder().clock(clock.clone()).build();
-    for _ in 0..100_000 {
-        put(&store, &new_key(), 10, SECOND).await;
-    }
-    clock.advance(SECOND);
-    sleep(2 * 60 * SECOND).await;
-    assert_eq!(store.stats().records, 0);
-}
-
 #[tokio::test]
 async fn a_tag_of_many_sessions_is_listed_in_parts() {
     let store = MemoryStore::new();
@@ -318,41 +317,10 @@ async fn a_tag_of_many_sessions_is_listed_in_parts() {
     let found = found.await.unwrap();
     assert_eq!(found.len(), 5_000, "each is listed once");
     assert_eq!(HashSet::from_iter(found), keys);
-    assert!(polls > 100, "other tasks run meanwhile: {polls} polls");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_task_ends_with_the_last_clone_of_the_store() {
-    let tasks = || runtime::Handle::current().metrics().num_alive_tasks();
-    let store = MemoryStore::new();
-    let unused = MemoryStore::new();
-    assert_eq!(tasks(), 0, "an unused store starts none");
-    put(&store, &new_key(), 1, HOUR).await;
-    put(&store, &new_key(), 1, HOUR).await;
-    assert_eq!(tasks(), 1);
-    let clone = store.clone();
-    drop((store, unused));
-    sleep(10 * SECOND).await;
-    assert_eq!(tasks(), 1);
-    drop(clone);
-    sleep(2 * SECOND).await;
-    assert_eq!(tasks(), 0);
-}
-
-#[test]
-fn a_store_that_outlives_its_runtime_is_swept_by_the_next() {
-    let clock = clock();
-    let store = MemoryStore::builder().clock(clock.clone()).build();
-    for _ in 0..2 {
-        let mut builder = runtime::Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            put(&store, &new_key(), 1, SECOND).await;
-            clock.advance(SECOND);
-            sleep(3 * SECOND).await;
-            assert_eq!(store.stats().records, 0);
-        });
-    }
+    assert!(
+        polls > 5_000 / 256,
+        "other tasks run meanwhile: {polls} polls"
+    );
 }
 
 #[test]
@@ -368,18 +336,14 @@ fn keys_data_and_tags_are_not_shown() {
 }
 
 #[test]
-fn a_runtime_of_several_threads_needs_no_timers_to_sweep_the_store() {
-    let mut builder = runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).build().unwrap();
+fn a_store_is_swept_without_timers_and_while_its_runtime_is_not_polled() {
+    let runtime = runtime::Builder::new_current_thread().build().unwrap();
     let store = MemoryStore::new();
-    runtime.block_on(async {
-        put(&store, &new_key(), 1, Duration::from_millis(1)).await;
-        let began = Instant::now();
-        while store.stats().records > 0 {
-            let elapsed = began.elapsed();
-            assert!(elapsed < 60 * SECOND, "a sweep follows within a second");
-            std::thread::sleep(Duration::from_millis(20));
-            yield_now().await;
-        }
-    });
+    runtime.block_on(put(&store, &new_key(), 1, Duration::from_millis(1)));
+    let began = Instant::now();
+    while store.stats().records > 0 {
+        let elapsed = began.elapsed();
+        assert!(elapsed < 60 * SECOND, "a sweep follows within a second");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

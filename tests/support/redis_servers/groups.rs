@@ -50,6 +50,17 @@ impl Cluster {
         cluster
     }
 
+    /// Waits until three masters have replicas that follow them, and all nodes agree that the slots are served.
+    pub(crate) fn wait_until_whole(&self, limit: Duration) {
+        wait_until("the cluster is whole", limit, || {
+            let is_whole = |node: &Server| {
+                (node.is_master() || node.is_linked_replica())
+                    && node.send(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+            };
+            self.masters().count() == 3 && self.0.iter().all(is_whole)
+        });
+    }
+
     pub(crate) fn url(&self) -> String {
         self.url_of(0)
     }
@@ -156,7 +167,7 @@ impl Server {
     ///
     /// Valkey answers once its replicas have executed it, and gives it up if the client closes its side of
     /// the connection, as [`Server::send`] does.
-    fn set_slot(&self, slot: &str, state: &str, node: &str) {
+    pub(crate) fn set_slot(&self, slot: &str, state: &str, node: &str) {
         let set = Command::new("redis-cli")
             .args(["-p", &self.port.to_string(), "CLUSTER", "SETSLOT", slot])
             .args([state, node])

@@ -130,9 +130,9 @@ impl Load {
 }
 
 fn is_outage(error: &StoreError) -> bool {
-    use RedisError::{Outage, Rejected, TimedOut, UnknownOutcome, Unreplicated};
+    use RedisError::{Outage, TimedOut, UnknownOutcome, Unreplicated};
     matches!(
         cause(error),
-        Outage { .. } | TimedOut { .. } | UnknownOutcome { .. } | Unreplicated { .. } | Rejected(_)
+        Outage { .. } | TimedOut { .. } | UnknownOutcome { .. } | Unreplicated { .. }
     )
 }

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -48,6 +51,10 @@ struct State {
     network: Mutex<Network>,
     /// Changed to close all connections.
     epoch: watch::Sender<u64>,
+    /// The number of connections so far.
+    connections: AtomicUsize,
+    /// The number of the connection that gets no replies.
+    silenced: AtomicUsize,
 }
 
 impl Proxy {
@@ -56,7 +63,12 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let network = Mutex::new(Network::Normal);
         let epoch = watch::channel(0).0;
-        let state = Arc::new(State { network, epoch });
+        let state = Arc::new(State {
+            network,
+            epoch,
+            connections: AtomicUsize::new(0),
+            silenced: AtomicUsize::new(usize::MAX),
+        });
         let accepts = tokio::spawn(accept(listener, server, Arc::clone(&state)));
         Self {
             port,
@@ -83,6 +95,16 @@ impl Proxy {
 
     pub(crate) fn network(&self) -> Network {
         self.state.now()
+    }
+
+    /// Returns the number of connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Relaxed)
+    }
+
+    /// Silences the connection with this number, from 0 on. It stays open, and gets no replies.
+    pub(crate) fn silence(&self, number: usize) {
+        self.state.silenced.store(number, Relaxed);
     }
 
     /// Closes all connections.
@@ -130,6 +152,7 @@ async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
 }
 
 async fn relay(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<()> {
+    let number = state.connections.fetch_add(1, Relaxed);
     let mut epoch = state.epoch.subscribe();
     let server = TcpStream::connect(("127.0.0.1", server)).await?;
     client.set_nodelay(true)?;
@@ -139,7 +162,7 @@ async fn relay(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<
     tokio::select! {
         _ = epoch.changed() => Ok(()),
         ended = forward_commands(from_client, to_server, &state) => ended,
-        ended = forward_replies(from_server, to_client, &state) => ended,
+        ended = forward_replies(from_server, to_client, number, &state) => ended,
     }
 }
 
@@ -172,6 +195,7 @@ async fn forward_commands(
 async fn forward_replies(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
+    number: usize,
     state: &State,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
@@ -183,6 +207,7 @@ async fn forward_replies(
         match state.now() {
             Network::Slow(time) => tokio::time::sleep(time).await,
             Network::DropReplies => continue,
+            _ if number == state.silenced.load(Relaxed) => continue,
             _ => {}
         }
         if let Some(end) = state.cut_at(len) {

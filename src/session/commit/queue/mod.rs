@@ -7,6 +7,8 @@
 //! The worker is a task of the current runtime, so a request that is dropped does not interrupt the
 //! changes of others. Without a runtime, the commit that opened the queue runs the worker.
 
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod worker;
 
@@ -18,7 +20,7 @@ use std::{
 use tokio::{runtime::Handle, sync::oneshot};
 
 use self::worker::Worker;
-pub(in crate::session) use self::worker::back_off_delay;
+pub(in crate::session) use self::worker::{MAX_CONFLICT_SHIFT, back_off_delay, pause};
 pub(super) use self::{ticket::Ticket, worker::Turn};
 use crate::{
     id::{SessionId, StoreKey},

@@ -366,13 +366,26 @@ async fn give_turn(reply: oneshot::Sender<JobReply>, limit: Duration) {
 /// Returns a random delay that grows with the number of conflicts, so that processes do not conflict
 /// again and again.
 pub(in crate::session) fn back_off_delay(conflicts: u32) -> Delay {
-    const MAX_SHIFT: u32 = 6;
-    let max_micros = 1000 << conflicts.min(MAX_SHIFT);
+    pause(conflicts, MAX_CONFLICT_SHIFT)
+}
+
+/// The longest pause after a conflict is 2 to this power in milliseconds.
+pub(in crate::session) const MAX_CONFLICT_SHIFT: u32 = 6;
+
+/// Returns a random delay that grows with the number of attempts, up to 2 to the power `max_shift` in
+/// milliseconds.
+pub(in crate::session) fn pause(attempts: u32, max_shift: u32) -> Delay {
     let mut random = [0; 2];
     // Without randomness, the longest delay is as good as any.
     let share = match getrandom::fill(&mut random) {
-        Ok(()) => u64::from(u16::from_le_bytes(random)),
-        Err(_) => u64::from(u16::MAX),
+        Ok(()) => u16::from_le_bytes(random),
+        Err(_) => u16::MAX,
     };
-    Delay::new(Duration::from_micros((max_micros * share) >> 16))
+    Delay::new(pause_time(attempts, max_shift, share))
+}
+
+/// Returns a share of the longest pause after this number of attempts. `u16::MAX` is all of it.
+pub(super) fn pause_time(attempts: u32, max_shift: u32, share: u16) -> Duration {
+    let max_micros = 1000 << attempts.min(max_shift);
+    Duration::from_micros((max_micros * u64::from(share)) >> 16)
 }
