@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use hyper_session::store::file::Inspection;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
-/// The state of a key: version, expiry, length, tombstone, and the offset of its frame.
+/// The state of a key: version, expiry, length, tombstone, and the offset of the last frame that set or touched it.
 type State = (u64, u64, u32, bool, u64);
 
 /// Applies the frames of this format version in order.
@@ -32,7 +32,7 @@ fn states(frames: &[segment::Frame<'_>], format: u8) -> BTreeMap<Vec<u8>, State>
                     && !state.3
                     && state.0 == frame.version
                 {
-                    state.1 = frame.expires;
+                    (state.1, state.4) = (frame.expires, frame.offset as u64);
                 }
             }
             // Drops what is before a position: the offset in segment 1.

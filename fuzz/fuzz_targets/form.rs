@@ -1,8 +1,12 @@
-//! Parses arbitrary bytes as the input of a form. The result must respect the limits, deserialize to
-//! itself, and not depend on how the body is split into frames.
+//! Reads arbitrary bytes as the input of a form. The result must be that of a model, whose only gap is a
+//! multipart form that no browser sends. It must not depend on how the body is split into frames.
 //!
-//! The first byte selects the content type and the frame size. The first line is the query.
+//! The first byte selects the content type, the frame size, and if the body is a plan of a multipart form. The
+//! first line is the query.
 #![no_main]
+
+#[path = "../support/form/mod.rs"]
+mod form;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use form::{ContentType, Expected, Outcome, Refusal, json::Json};
 use http::Request;
 use http_body::{Body, Frame};
 use hyper_session::form::{Input, InputError, InputLimits};
@@ -26,11 +31,17 @@ const LIMITS: InputLimits = InputLimits::new()
     .files(2)
     .file_bytes(300);
 
-const CONTENT_TYPES: [&str; 4] = [
-    "application/x-www-form-urlencoded",
-    "application/json",
-    "multipart/form-data; boundary=b",
-    "multipart/form-data; boundary=\"--\"",
+const CONTENT_TYPES: [(&str, ContentType); 4] = [
+    ("application/x-www-form-urlencoded", ContentType::Urlencoded),
+    ("application/json", ContentType::Json),
+    (
+        "multipart/form-data; boundary=b",
+        ContentType::Multipart("b"),
+    ),
+    (
+        "multipart/form-data; boundary=\"--\"",
+        ContentType::Multipart("--"),
+    ),
 ];
 
 /// A body in frames of a fixed size.
@@ -90,31 +101,34 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn read(
-    content_type: &str,
-    query: &str,
-    body: &[u8],
-    frame_size: usize,
-) -> Option<Result<Input, InputError>> {
-    let body = FramedBody {
-        bytes: Bytes::copy_from_slice(body),
-        frame_size,
-    };
-    let request = Request::post(format!("/?{query}")).header("content-type", content_type);
-    let request = request.body(body).ok()?;
-    Some(block_on(Input::from_request(request, &LIMITS)))
+/// One request, as it is sent.
+struct Sent<'a> {
+    content_type: &'static str,
+    kind: ContentType,
+    query: &'a str,
+    body: &'a [u8],
 }
 
-/// Returns the depth of a value and the number of its leaves.
-fn measure(value: &Value) -> (usize, usize) {
-    let children: Vec<(usize, usize)> = match value {
-        Value::Array(items) => items.iter().map(measure).collect(),
-        Value::Object(members) => members.values().map(measure).collect(),
-        _ => return (0, 1),
-    };
-    let depth = children.iter().map(|(depth, _)| *depth).max();
-    let leaves = children.iter().map(|(_, leaves)| *leaves).sum();
-    (depth.unwrap_or(0) + 1, leaves)
+impl Sent<'_> {
+    /// Reads the request. Returns `None` if it cannot be a request.
+    fn read(&self, frame_size: usize) -> Option<Result<Input, InputError>> {
+        let body = FramedBody {
+            bytes: Bytes::copy_from_slice(self.body),
+            frame_size,
+        };
+        let request = Request::post(format!("/?{}", self.query));
+        let request = request.header("content-type", self.content_type);
+        Some(block_on(Input::from_request(
+            request.body(body).ok()?,
+            &LIMITS,
+        )))
+    }
+
+    fn expected(&self) -> Outcome {
+        // A URI ends before a fragment.
+        let query = self.query.split('#').next().unwrap_or_default();
+        form::expected(self.kind, query, self.body, &LIMITS)
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -127,31 +141,144 @@ fuzz_target!(|data: &[u8]| {
     let Ok(query) = std::str::from_utf8(query) else {
         return;
     };
-    let content_type = CONTENT_TYPES[usize::from(selector % 4)];
-    let Some(whole) = read(content_type, query, body, usize::MAX) else {
+    let (content_type, kind) = CONTENT_TYPES[usize::from(selector % 4)];
+    let planned = match kind {
+        ContentType::Multipart(boundary) if *selector >= 128 => Some(form::multipart::encode(
+            &form::multipart::plan(body),
+            boundary,
+        )),
+        _ => None,
+    };
+    let sent = Sent {
+        content_type,
+        kind,
+        query,
+        body: planned.as_deref().unwrap_or(body),
+    };
+    let Some(whole) = sent.read(usize::MAX) else {
         return;
     };
     let frame_size = usize::from(selector / 4).max(1);
-    let framed = read(content_type, query, body, frame_size).expect("the request is valid");
+    let framed = sent.read(frame_size).expect("the request is valid");
+    let expected = sent.expected();
+    assert!(
+        planned.is_none() || expected.is_some(),
+        "the model wrote it"
+    );
+    check(&whole, &expected);
+    check(&framed, &expected);
     match (whole, framed) {
         (Ok(whole), Ok(framed)) => {
             assert_eq!(whole.value(), framed.value());
             assert_eq!(whole.files(), framed.files());
-            let (depth, leaves) = measure(whole.value());
-            // Repeated values of one name form a list, which adds one level.
-            assert!(
-                depth <= LIMITS.depth + 2 && leaves <= LIMITS.fields,
-                "{whole:?}"
-            );
-            assert!(whole.value().get("_csrf").is_none());
-            let value: Value = whole.deserialize().expect("a value deserializes to itself");
-            assert_eq!(&value, whole.value());
+            check_access(&whole);
             let _ = whole.deserialize::<Anything>();
-            let _ = whole.get::<u64>(query);
         }
-        (Err(whole), Err(framed)) => {
-            assert!(whole.status().is_client_error() && framed.status().is_client_error());
-        }
+        (Err(_), Err(_)) => {}
         (whole, framed) => panic!("whole: {whole:?}; framed: {framed:?}"),
     }
 });
+
+fn check(read: &Result<Input, InputError>, expected: &Outcome) {
+    match (read, expected) {
+        (Ok(input), Some(Ok(Expected { tree, files }))) => {
+            assert_eq!(input.value(), tree);
+            let read = input.files().iter().map(|file| {
+                let names = (file.field.clone(), file.file_name.clone());
+                (names.0, names.1, file.content_type.clone(), file.bytes)
+            });
+            assert!(read.eq(files.iter().cloned()), "{files:?}");
+        }
+        (Err(error), Some(Err(refusal))) => {
+            assert!(
+                form::is_refused_for(error.kind(), refusal),
+                "{error} {refusal:?}"
+            );
+        }
+        // A multipart form, or text that is no JSON.
+        (Ok(input), None) => assert!(input.value().get("_csrf").is_none()),
+        (Err(error), None) => {
+            let reasons = [
+                Refusal::Malformed,
+                Refusal::TooLarge("bytes"),
+                Refusal::TooLarge("bytes of files"),
+                Refusal::TooLarge("fields"),
+                Refusal::TooLarge("files"),
+                Refusal::TooLarge("levels of nesting"),
+            ];
+            let is_refused = |refusal| form::is_refused_for(error.kind(), refusal);
+            assert!(reasons.iter().any(is_refused), "{error}");
+        }
+        (read, expected) => panic!("read: {read:?}; expected: {expected:?}"),
+    }
+}
+
+/// Checks that every value is found by its path, and converted by the documented rules.
+fn check_access(input: &Input) {
+    let value = input.deserialize::<Json>().expect("any value").value;
+    assert_eq!(&value, input.value());
+    let mut open = vec![(String::new(), input.value())];
+    while let Some((path, value)) = open.pop() {
+        let children: Vec<(String, &Value)> = match value {
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| (index.to_string(), item))
+                .collect(),
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, member)| (name.clone(), member))
+                .collect(),
+            _ => continue,
+        };
+        for (key, child) in children {
+            if key.contains('.') {
+                continue;
+            }
+            let is_root = std::ptr::eq(value, input.value());
+            let path = if is_root {
+                key
+            } else {
+                format!("{path}.{key}")
+            };
+            // A top-level name with dots takes precedence.
+            if is_root || input.value().get(&path).is_none() {
+                check_value(input, &path, child);
+                open.push((path, child));
+            }
+        }
+    }
+}
+
+fn check_value(input: &Input, path: &str, value: &Value) {
+    assert_eq!(input.has(path), !value.is_null(), "{path}");
+    assert_eq!(input.text(path), value.as_str(), "{path}");
+    let Some(text) = value.as_str() else {
+        return;
+    };
+    let found = |value: &Option<Json>| value.as_ref().map(|json| json.value.clone());
+    let got = input.get::<Json>(path).expect("any value");
+    assert_eq!(found(&got).as_ref(), Some(value));
+    let number = input.get::<i16>(path).ok().flatten();
+    assert_eq!(number, text.trim().parse().ok(), "{text}");
+    let float = input.get::<f64>(path).ok().flatten();
+    let finite = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|float: &f64| float.is_finite());
+    assert_eq!(float, finite, "{text}");
+    let flag = match text {
+        "true" | "on" | "yes" | "1" => Some(true),
+        "false" | "off" | "no" | "0" | "" => Some(false),
+        _ => None,
+    };
+    assert_eq!(input.get::<bool>(path).ok().flatten(), flag, "{text}");
+    let optional = input.get::<Option<String>>(path).expect("a text");
+    assert_eq!(
+        optional.flatten().as_deref(),
+        Some(text).filter(|text| !text.is_empty())
+    );
+    let list = input.get::<Vec<String>>(path).expect("a list of one");
+    assert_eq!(list, Some(vec![text.to_owned()]));
+}

@@ -1,5 +1,6 @@
 //! Any bytes as a stored record in the native format, through a service. A damaged record is a new session
-//! or an error, the methods of a session never panic, and what a request stores the next one finds.
+//! or an error, the methods of a session never panic, and what a request stores the next one finds. A model of the
+//! format knows which records can contain data.
 #![no_main]
 
 use std::{
@@ -26,6 +27,10 @@ use serde_json::{Value, json};
 
 /// Length of the version, the kind and the lifetime at the start of a record.
 const LIFETIME_END: usize = 22;
+/// Length of the head of a record, which ends with four lengths.
+const HEAD_LEN: usize = LIFETIME_END + 16;
+/// Length of a pending mark.
+const MARK_LEN: usize = 40;
 
 /// A store with one record, under every key.
 #[derive(Clone, Default)]
@@ -134,18 +139,29 @@ fuzz_target!(|input: &[u8]| {
         let cookies = setup.cookies.lock().expect("no panic").clone();
         setup
             .store
-            .set(Some(record(&setup.record, selector % 3, rest)));
+            .set(Some(record(&setup.record, selector % 4, rest)));
         check(setup);
         *setup.cookies.lock().expect("no panic") = cookies;
     });
 });
 
-/// Makes a record: the bytes themselves; the bytes after the session's own lifetime; or the session's record
-/// with changes, which are pairs of a place and a byte.
+/// Makes a record: the bytes themselves; the bytes after the session's own lifetime; the session's record
+/// with changes, which are pairs of a place and a byte; or with another kind and end.
 fn record(original: &Bytes, selector: u8, bytes: &[u8]) -> Bytes {
     match selector {
         0 => Bytes::copy_from_slice(bytes),
         1 => [&original[..LIFETIME_END], bytes].concat().into(),
+        3 => {
+            let [kind, cut, end @ ..] = bytes else {
+                return original.clone();
+            };
+            let len = original.len().saturating_sub(usize::from(*cut));
+            let mut record = [&original[..len], end].concat();
+            if let Some(byte) = record.get_mut(1) {
+                *byte = kind % 4;
+            }
+            record.into()
+        }
         _ => {
             let mut record = original.to_vec();
             for pair in bytes.chunks_exact(2) {
@@ -157,12 +173,35 @@ fn record(original: &Bytes, selector: u8, bytes: &[u8]) -> Bytes {
     }
 }
 
+/// Returns `true` if a record can contain data: its version and kind are right, and it has the length that its
+/// head and a pending mark say.
+fn can_contain_data(record: &[u8]) -> bool {
+    let Some((head, rest)) = record.split_first_chunk::<HEAD_LEN>() else {
+        return false;
+    };
+    let lengths = head[LIFETIME_END..].chunks(4);
+    let lengths = lengths.map(|length| u32::from_le_bytes(length.try_into().expect("four bytes")));
+    let len: usize = lengths.map(|length| length as usize).sum();
+    match head[..2] {
+        [2, 0] => rest.len() == len,
+        [2, 2] => rest.len() == len || rest.len() == len + MARK_LEN,
+        _ => false,
+    }
+}
+
 fn check(setup: &Setup) {
-    let untouched = setup.store.get() == Some(setup.record.clone());
+    let record = setup.store.get().expect("a record");
+    let untouched = record == setup.record;
     let stored = setup.visit(|session| {
+        if !can_contain_data(&record) {
+            let all = session.all::<Value>();
+            assert!(all.is_err() || all.is_ok_and(|all| all == json!({})));
+        }
         if untouched {
             let all = session.all::<Value>();
             assert_eq!(all.ok(), Some(json!({"a": {"b": [1, "x"]}})));
+            let flash = session.flash_messages().expect("they can be read");
+            assert_eq!(flash.all::<Value>().ok(), Some(json!({"notice": "saved"})));
         }
         let is_sound = is_sound(session);
         call_methods(session).is_ok() && is_sound

@@ -7,9 +7,12 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use cookie_store::CookieStore;
 use http::{HeaderMap, HeaderValue, header::COOKIE};
-use hyper_session::cookie::{Attributes, CookieName, Finder, SameSite, SetCookie};
+use hyper_session::cookie::{Attributes, CookieName, Finder, Priority, SameSite, SetCookie};
 use libfuzzer_sys::fuzz_target;
 use url::Url;
+
+/// 400 days, as long as browsers keep a cookie.
+const MAX_AGE_SECONDS: u64 = 400 * 86_400;
 
 const HOST: &str = "www.example.org";
 const PAGE: &str = "https://www.example.org/app/page";
@@ -28,8 +31,25 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     }
     let secure = bool::arbitrary(input)?;
     attributes.secure = secure;
-    attributes.http_only = bool::arbitrary(input)?;
-    attributes.same_site = *input.choose(&[None, Some(SameSite::Lax), Some(SameSite::None)])?;
+    let flags = u8::arbitrary(input)?;
+    let (http_only, partitioned) = (flags & 1 != 0, flags & 2 != 0);
+    attributes.http_only = http_only;
+    attributes.partitioned = partitioned;
+    let priorities = [
+        None,
+        Some(Priority::Low),
+        Some(Priority::Medium),
+        Some(Priority::High),
+    ];
+    let priority = priorities[usize::from(flags >> 2) % 4];
+    attributes.priority = priority;
+    let same_site = *input.choose(&[
+        None,
+        Some(SameSite::Lax),
+        Some(SameSite::Strict),
+        Some(SameSite::None),
+    ])?;
+    attributes.same_site = same_site;
     let max_age = Option::<u32>::arbitrary(input)?.map(|secs| Duration::from_secs(secs.into()));
     let value = input.bytes(input.len())?;
     let Ok(name) = CookieName::new(name) else {
@@ -50,6 +70,11 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let is_ours = domain
         .as_deref()
         .is_none_or(|domain| domain == HOST || domain == "example.org");
+    // The jar ignores this attribute.
+    let found = line
+        .rsplit_once("; Priority=")
+        .map(|(_, text)| text.to_owned());
+    assert_eq!(found, priority.map(|priority| format!("{priority:?}")));
     let has_ended = max_age.is_some_and(|age| age.is_zero());
     assert!(is_taken || !is_ours || has_ended, "{line}");
     assert!(jar.iter_any().count() <= 1, "{line}");
@@ -61,6 +86,20 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         );
         assert_eq!(stored.secure().unwrap_or(false), secure, "{line}");
         assert_eq!(stored.path(), Some(&*path), "{line}");
+        assert_eq!(stored.http_only().unwrap_or(false), http_only, "{line}");
+        assert_eq!(stored.partitioned().unwrap_or(false), partitioned, "{line}");
+        // The two types are those of two crates.
+        let same_sites = (
+            format!("{:?}", stored.same_site()),
+            format!("{same_site:?}"),
+        );
+        assert_eq!(same_sites.0, same_sites.1, "{line}");
+        let domains = [stored.domain(), domain.as_deref()];
+        let [kept, set] = domains.map(|domain| domain.map(str::to_ascii_lowercase));
+        assert_eq!(kept, set, "{line}");
+        let seconds = stored.max_age().map(|age| age.whole_seconds());
+        let limit = max_age.map(|age| age.as_secs().min(MAX_AGE_SECONDS) as i64);
+        assert_eq!(seconds, limit, "{line}");
     }
     let is_sent = is_taken && !has_ended && ["/", "/app", "/app/"].contains(&&*path);
     check_sent(&jar, &url, &name, is_sent.then_some(value));

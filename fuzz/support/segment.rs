@@ -12,6 +12,8 @@ const SALT: [u8; 4] = [7, 7, 7, 7];
 pub struct Frame<'a> {
     pub offset: usize,
     pub kind: u8,
+    /// The offset up to which the segment was known to be durable, or 0.
+    pub synced: u32,
     pub version: u64,
     pub expires: u64,
     pub key: &'a [u8],
@@ -65,6 +67,7 @@ pub fn frames(bytes: &[u8]) -> Option<(Vec<Frame<'_>>, usize)> {
         frames.push(Frame {
             offset: at,
             kind: header[4],
+            synced: u32_at(header, 16),
             version: u64_at(header, 20),
             expires: u64_at(header, 28),
             key: &header[36..],

@@ -10,16 +10,20 @@ mod command;
 mod reply;
 
 use fred::types::Resp3Frame;
-pub use hyper_session::store::redis::RedisError;
+pub use hyper_session::store::redis::{RedisError, ServerRejection, TransientError};
 
-/// The result of parsing a reply, without its private types.
+/// The result of parsing a reply, without its private types. Two are equal if their `Debug` texts are.
+#[derive(Debug)]
+#[allow(dead_code, reason = "`Debug` reads the fields")]
 pub enum Parsed {
     Nil,
     Integer(i64),
     Bytes(Vec<u8>),
     Array(Vec<Parsed>),
-    Transient,
-    Moved,
+    /// The server did not execute the command.
+    Transient(TransientError),
+    /// With the address of another node.
+    Moved(String),
     Final(RedisError),
 }
 
@@ -33,20 +37,28 @@ pub fn parse(frame: Resp3Frame) -> Parsed {
 
 /// Splits the reply to a batch of reads.
 pub fn split(reads: usize, frame: Resp3Frame) -> Vec<Parsed> {
-    let commands: Vec<_> = (0..reads)
-        .map(|_| command::RedisCommand::get(bytes::Bytes::from_static(b"key")))
-        .collect();
-    let _ = (
-        reply::is_no_script(&frame),
-        reply::must_send_alone(&commands, &frame, command::BatchSlots::One),
-        reply::must_send_alone(&commands, &frame, command::BatchSlots::Many),
-    );
-    let replies = reply::split_batch(&commands, frame).into_iter();
+    let replies = reply::split_batch(&commands(reads), frame).into_iter();
     let parsed = |reply| match reply {
         Ok(reply) => Parsed::from(reply),
         Err(error) => Parsed::from(error),
     };
     replies.map(parsed).collect()
+}
+
+/// Returns `true` if the server has not cached the script.
+pub fn is_no_script(frame: &Resp3Frame) -> bool {
+    reply::is_no_script(frame)
+}
+
+/// Returns `true` if each read of a batch must be sent alone, without a cluster and in one.
+pub fn must_send_alone(reads: usize, frame: &Resp3Frame) -> [bool; 2] {
+    [command::BatchSlots::One, command::BatchSlots::Many]
+        .map(|slots| reply::must_send_alone(&commands(reads), frame, slots))
+}
+
+fn commands(reads: usize) -> Vec<command::RedisCommand> {
+    let read = |_| command::RedisCommand::get(bytes::Bytes::from_static(b"key"));
+    (0..reads).map(read).collect()
 }
 
 impl From<reply::Reply> for Parsed {
@@ -63,8 +75,11 @@ impl From<reply::Reply> for Parsed {
 impl From<reply::AttemptError> for Parsed {
     fn from(error: reply::AttemptError) -> Self {
         match error {
-            reply::AttemptError::Transient { .. } => Self::Transient,
-            reply::AttemptError::Moved(_) => Self::Moved,
+            reply::AttemptError::Transient { error, sent } => {
+                assert!(!sent, "an error is a reply of a server that did nothing");
+                Self::Transient(error)
+            }
+            reply::AttemptError::Moved(address) => Self::Moved(address.into()),
             reply::AttemptError::Final(error) => Self::Final(error),
         }
     }
