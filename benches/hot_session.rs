@@ -2,7 +2,10 @@
 //!
 //! `cargo bench --features redis --bench hot_session` starts a `redis-server` of its own. It prints a
 //! table for each store and change. A word after `--` selects the tables with that word in their name.
-//! `FILE_BENCH_DIR` sets the directory of the file store (`target`).
+//! `FILE_BENCH_DIR` sets the directory of the file store (`target`). `BENCH_QUICK` makes the run short and its figures
+//! unreliable.
+//!
+//! Each row is measured three times with at least 2,000 requests, after some that do not count. Each figure is the median.
 //!
 //! - calls: operations of the store, divided by the requests.
 //! - commands: commands that Redis executed, those inside scripts included, divided by the requests.
@@ -24,8 +27,7 @@ mod results;
 mod support;
 
 use std::{
-    fs,
-    path::PathBuf,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -46,11 +48,13 @@ use hyper_session::{
 };
 use redis_servers::Server;
 use results::Results;
-use support::{Body, COUNTER, Size};
+use support::{Body, COUNTER, Scratch, Size};
 use tokio::{runtime::Runtime, sync::Barrier, task::JoinSet};
 
 const WRITERS: [usize; 4] = [1, 10, 100, 1000];
 const OTHERS: usize = 10;
+/// The runs of a row. Each figure is the median of theirs.
+const RUNS: usize = 3;
 /// The time between two requests of another visitor.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -68,10 +72,9 @@ fn main() {
         .build()
         .expect("a runtime");
     let _entered = runtime.enter();
-    let base = std::env::var("FILE_BENCH_DIR").unwrap_or_else(|_| "target".to_owned());
-    let directory = PathBuf::from(base).join(format!("hot-session-{}", std::process::id()));
+    let folder = Scratch::new("hot-session");
     let file = |name: &str, durability: Durability| {
-        let store = FileStore::builder(directory.join(name)).durability(durability);
+        let store = FileStore::builder(folder.path().join(name)).durability(durability);
         store.open().expect("a store")
     };
     let mut results = Results::open("hot_session");
@@ -80,11 +83,16 @@ fn main() {
     measure(&runtime, "file", default, None, &mut results);
     let always = file("always", Durability::Always);
     measure(&runtime, "file, always", always, None, &mut results);
+    let version = Command::new(redis_servers::program())
+        .arg("--version")
+        .output();
+    if version.is_err() {
+        return results.skip("Redis: there is no redis-server");
+    }
     let server = Server::start();
     let redis = runtime.block_on(RedisStore::connect(&server.url()));
     let redis = redis.expect("a server");
     measure(&runtime, "redis", redis, Some(&server), &mut results);
-    let _ = fs::remove_dir_all(directory);
 }
 
 /// Prints the tables of one store.
@@ -108,34 +116,78 @@ fn measure(
             continue;
         }
         println!("{name}");
-        println!(
-            "{:>9} {:>7} {:>9} {:>10} {:>10} {:>10} {:>10}",
-            "writers", "calls", "commands", "p50", "p99", "slowest", "others"
-        );
+        let heads: String = FIGURES.map(|(name, _)| format!(" {name:>11}")).concat();
+        println!("{:>9}{heads}", "writers");
         for writers in WRITERS {
-            let rounds = (2000 / writers).clamp(5, 200);
-            let requests = (rounds * writers) as f64;
-            let visitor = Visitor::new(&sessions);
-            let others = [(); OTHERS].map(|()| Visitor::new(&sessions));
-            let before = (calls.load(Relaxed), count_commands(server));
-            let times = runtime.block_on(send_rounds(&visitor, change, writers, rounds));
-            let calls = (calls.load(Relaxed) - before.0) as f64 / requests;
-            let commands = (count_commands(server) - before.1) as f64 / requests;
-            let beside = send_beside(&visitor, change, writers, rounds, others);
-            let beside = runtime.block_on(beside);
-            println!(
-                "{writers:>9} {calls:>7.2} {commands:>9.2} {:>10} {:>10} {:>10} {:>10}",
-                millis(&times, 50),
-                millis(&times, 99),
-                millis(&times, 100),
-                millis(&beside, 99),
-            );
+            let (rounds, runs) = match std::env::var_os("BENCH_QUICK") {
+                None => (2000_usize.div_ceil(writers).max(5), RUNS),
+                Some(_) => (2, 1),
+            };
+            let runs = (0..runs).map(|_| {
+                run(
+                    runtime,
+                    &sessions,
+                    &calls,
+                    server,
+                    (change, writers, rounds),
+                )
+            });
+            let runs: Vec<Run> = runs.collect();
             let row = format!("{}: {writers}", change.label());
-            for percent in [50, 99] {
-                let micros = percentile(&times, percent).as_secs_f64() * 1e6;
-                results.add(&row, &format!("{store_name}, p{percent}"), "µs", micros);
+            print!("{writers:>9}");
+            for (unit, figure) in FIGURES {
+                let value = median(runs.iter().map(figure).collect());
+                print!(" {value:>11.2}");
+                results.add(&row, store_name, unit, value);
             }
+            println!();
         }
+    }
+}
+
+/// A column of the tables: its name, and its figure of a run.
+type Column = (&'static str, fn(&Run) -> f64);
+
+const FIGURES: [Column; 6] = [
+    ("calls", |it| it.calls),
+    ("commands", |it| it.commands),
+    ("p50, ms", |it| millis(&it.times, 50)),
+    ("p99, ms", |it| millis(&it.times, 99)),
+    ("slowest, ms", |it| millis(&it.times, 100)),
+    ("others, ms", |it| millis(&it.beside, 99)),
+];
+
+/// The figures of one run of a row.
+struct Run {
+    calls: f64,
+    commands: f64,
+    /// The sorted times of the writers, and of the other visitors.
+    times: Vec<Duration>,
+    beside: Vec<Duration>,
+}
+
+/// Sends the rounds of a row, after a tenth of them that does not count.
+fn run(
+    runtime: &Runtime,
+    sessions: &Sessions,
+    calls: &AtomicU64,
+    server: Option<&Server>,
+    (change, writers, rounds): (Change, usize, usize),
+) -> Run {
+    let requests = (rounds * writers) as f64;
+    let visitor = Visitor::new(sessions);
+    let others = [(); OTHERS].map(|()| Visitor::new(sessions));
+    runtime.block_on(send_rounds(&visitor, change, writers, rounds.div_ceil(10)));
+    let before = (calls.load(Relaxed), count_commands(server));
+    let times = runtime.block_on(send_rounds(&visitor, change, writers, rounds));
+    let calls = (calls.load(Relaxed) - before.0) as f64 / requests;
+    let commands = (count_commands(server) - before.1) as f64 / requests;
+    let beside = runtime.block_on(send_beside(&visitor, change, writers, rounds, others));
+    Run {
+        calls,
+        commands,
+        times,
+        beside,
     }
 }
 
@@ -150,9 +202,14 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() * percent / 100).min(times.len() - 1)]
 }
 
-/// Returns a percentile of sorted times as text.
-fn millis(times: &[Duration], percent: usize) -> String {
-    format!("{:.2} ms", percentile(times, percent).as_secs_f64() * 1e3)
+/// Returns a percentile of sorted times in ms.
+fn millis(times: &[Duration], percent: usize) -> f64 {
+    percentile(times, percent).as_secs_f64() * 1e3
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Returns the number of commands that the server has executed.
@@ -179,7 +236,7 @@ impl Change {
     const fn label(self) -> &'static str {
         match self {
             Self::Increment => "increment",
-            Self::Mix => "put, flash and tag",
+            Self::Mix => "mix",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Measures the Redis store: its near cache, and what sessions and requests cost the server.
 //!
-//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. A number after `--` is the
-//! number of sessions that the server holds meanwhile (100,000). `benches/compare` compares the store with
+//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own, and a cluster of three
+//! masters. A number after `--` is the number of sessions that they hold meanwhile (100,000). `benches/compare` compares the store with
 //! other clients of Redis.
 #![allow(
     clippy::unwrap_used,
@@ -33,6 +33,7 @@ use hyper_session::{
 };
 use redis_servers::{
     Server,
+    groups::Cluster,
     sessions::{key, tags},
 };
 use support::{Body, COUNTER, Size};
@@ -71,7 +72,11 @@ fn main() {
     runtime.block_on(async {
         compare_hot_read().await;
         measure_memory().await;
-        measure_requests().await;
+        let server = Server::start();
+        let url = server.url();
+        measure_requests("one server", &url, &[server]).await;
+        let cluster = Cluster::start_with_replicas(0);
+        measure_requests("cluster", &cluster.url(), &cluster.0).await;
     });
 }
 
@@ -242,10 +247,9 @@ impl Job {
     }
 }
 
-/// Prints the commands and bytes of each kind of request, on a server with many sessions.
-async fn measure_requests() {
-    let server = Server::start();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+/// Prints the commands, the bytes and the server time of each kind of request, on servers with many sessions.
+async fn measure_requests(place: &str, url: &str, servers: &[Server]) {
+    let store = RedisStore::connect(url).await.unwrap();
     fill(&store, session_count(), 256, false).await;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let clock = Clock::manual(Timestamp::from_millis(now.unwrap().as_millis() as u64));
@@ -256,7 +260,7 @@ async fn measure_requests() {
         .build()
         .unwrap();
     for tasks in [1, 64] {
-        println!("requests of {tasks} at a time");
+        println!("{place}, requests of {tasks} at a time");
         let mut cookies = vec![String::new(); REQUESTS];
         for job in Job::ALL {
             match job {
@@ -264,13 +268,13 @@ async fn measure_requests() {
                 Job::FirstAsUser => cookies.fill(String::new()),
                 _ => {}
             }
-            let before = usage(&server);
+            let before = usage(servers);
             cookies = send_all(&sessions, job, cookies, tasks).await;
-            let after = usage(&server);
+            let after = usage(servers);
             let each = |at: usize| (after[at] - before[at]) / REQUESTS as f64;
             println!(
                 "{:41} {:5.2} messages, {:5.2} commands, {:5.0} bytes sent, {:5.0} received, \
-                 {:5.1} us in the server",
+                 {:5.1} us in the servers",
                 job.label(),
                 each(0),
                 each(1),
@@ -324,9 +328,20 @@ async fn send(sessions: &Sessions, job: Job, number: usize, cookie: String) -> S
     })
 }
 
-/// Returns the messages that the server has read, the commands that it has executed, those in scripts included,
-/// the bytes in and out, and the processor time in microseconds.
-fn usage(server: &Server) -> [f64; 5] {
+/// Returns the messages that the servers have read, the commands that they have executed, those in scripts
+/// included, the bytes in and out, and the processor time in microseconds.
+fn usage(servers: &[Server]) -> [f64; 5] {
+    let mut sum = [0.0; 5];
+    for server in servers {
+        let parts = usage_of(server);
+        sum.iter_mut()
+            .zip(parts)
+            .for_each(|(sum, part)| *sum += part);
+    }
+    sum
+}
+
+fn usage_of(server: &Server) -> [f64; 5] {
     let info = server.send(&["INFO", "cpu"]);
     let cpu = info.lines().filter_map(|line| {
         let (name, seconds) = line.split_once(':')?;

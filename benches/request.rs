@@ -48,7 +48,7 @@ fn cases(criterion: &mut Criterion, policy: CookiePolicy, access: Access) {
     group.finish();
 }
 
-/// Returns more visitors than the cookie cache holds, so every request opens its cookie.
+/// Measures more visitors than the processor's caches hold. The cookie cache holds most of their cookies.
 fn cold_visitors(criterion: &mut Criterion) {
     const VISITORS: usize = 8192;
     let sessions = sessions(CookiePolicy::WhenUsed);

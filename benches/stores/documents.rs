@@ -47,7 +47,7 @@ impl Document {
         let halves = match self {
             Self::Login => [vec![], vec![]],
             Self::Cart => [items(0..8), items(8..14)],
-            Self::FlashHeavy => [fields(0..22), fields(22..44)],
+            Self::FlashHeavy => [fields(0..20), fields(20..40)],
             Self::Wide => [keys(0..200), keys(200..400)],
         };
         let [before, after] = halves;
@@ -56,7 +56,8 @@ impl Document {
         members.extend(after);
         let rest: usize = members.iter().map(length).sum();
         let token = length(&("token".to_owned(), json!("")));
-        let padding = self.bytes() + ",".len() - "{}".len() - rest - token;
+        let padding = (self.bytes() + ",".len() - "{}".len()).checked_sub(rest + token);
+        let padding = padding.expect("the other members are shorter");
         members.push(("token".to_owned(), "b".repeat(padding).into()));
         members
     }

@@ -7,7 +7,9 @@
 mod calls;
 mod document;
 mod request;
+mod scratch;
 
 pub(crate) use calls::{Access, Call, Job, call, call_each, drive, enter, raw, raw_each, seed};
 pub(crate) use document::{COUNTER, Size};
-pub(crate) use request::{Body, config, plain, with_cookie};
+pub(crate) use request::{Body, config, cookie_line, plain, with_cookie};
+pub(crate) use scratch::Scratch;

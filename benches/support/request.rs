@@ -32,14 +32,20 @@ pub(crate) fn plain() -> Request<Body> {
 
 /// Returns a request with six cookies in 400 bytes. The fourth is the session's, `name=value`.
 pub(crate) fn with_cookie(session: &str) -> Request<Body> {
+    let mut request = plain();
+    request
+        .headers_mut()
+        .insert(header::COOKIE, cookie_line(session));
+    request
+}
+
+/// Returns a line of six cookies in 400 bytes. The fourth is the session's, `name=value`.
+pub(crate) fn cookie_line(session: &str) -> HeaderValue {
     let before = "_ga=GA1.2.1404958363.1760000000; _gid=GA1.2.733481929.1760000001; consent=analytics.no-ads.no";
     let mut line = format!("{before}; {session}; lang=en-GB; _trace=");
     let padding = 400_usize.saturating_sub(line.len());
-    line.extend("0123456789abcdef".chars().cycle().take(padding));
-    let mut request = plain();
-    let line = HeaderValue::try_from(line).expect("a cookie is visible ASCII");
-    request.headers_mut().insert(header::COOKIE, line);
-    request
+    line += &"0123456789abcdef".repeat(padding.div_ceil(16))[..padding];
+    HeaderValue::try_from(line).expect("a cookie is visible ASCII")
 }
 
 /// Returns the response of every handler.

@@ -11,6 +11,8 @@ mod drive;
 mod peer;
 mod peers;
 mod request;
+#[path = "../../support/results.rs"]
+mod results;
 mod table;
 
 use std::{
@@ -22,6 +24,7 @@ use criterion::Criterion;
 
 use crate::{
     peer::{Call, Peer},
+    results::Results,
     table::Table,
 };
 
@@ -33,13 +36,18 @@ const CHUNK: u64 = 10_000;
 
 fn main() {
     let _guard = drive::enter();
+    let mut results = Results::open("requests");
     let estimates = output_directory();
     // The table must not show the results of an earlier run.
     let _ = std::fs::remove_dir_all(&estimates);
+    let (warm_up, measurement, samples) = match std::env::var_os("BENCH_QUICK") {
+        None => (Duration::from_millis(500), Duration::from_secs(2), 50),
+        Some(_) => (Duration::from_millis(1), Duration::from_millis(10), 10),
+    };
     let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(50)
+        .warm_up_time(warm_up)
+        .measurement_time(measurement)
+        .sample_size(samples)
         .output_directory(&estimates)
         .configure_from_args();
     let mut table = Table::new(estimates);
@@ -48,6 +56,7 @@ fn main() {
     }
     criterion.final_summary();
     print!("{table}");
+    table.record(&mut results);
 }
 
 fn output_directory() -> PathBuf {

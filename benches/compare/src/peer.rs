@@ -42,8 +42,8 @@ pub trait Peer {
     fn raw(&self, visitors: Visitors) -> Call;
 }
 
-/// The number of cold visitors: more than any contender caches.
-const COLD_VISITORS: usize = 8192;
+/// The number of cold visitors: more than the processor's caches and this crate's cache of opened cookies hold.
+const COLD_VISITORS: usize = 32_768;
 
 /// Returns every case of a contender.
 pub fn calls(peer: &dyn Peer) -> Vec<(Case, Call)> {

@@ -4,7 +4,7 @@ use std::{fmt, fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::case::Case;
+use crate::{case::Case, results::Results};
 
 struct Row {
     peer: String,
@@ -41,6 +41,16 @@ impl Table {
         let text = fs::read_to_string(self.estimates.join(case)).ok()?;
         let estimates: Value = serde_json::from_str(&text).ok()?;
         estimates["median"]["point_estimate"].as_f64()
+    }
+
+    /// Records the net times.
+    pub fn record(&self, results: &mut Results) {
+        for row in &self.rows {
+            let base = self.base(row).and_then(|base| self.median(base));
+            if let (Some(median), Some(base)) = (self.median(row), base) {
+                results.add(&row.case.label(), &row.peer, "ns", median - base);
+            }
+        }
     }
 
     fn base(&self, row: &Row) -> Option<&Row> {

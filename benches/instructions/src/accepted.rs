@@ -81,7 +81,7 @@ impl Accepted {
         let Some((accepted, _)) = self.rows.get(row.name) else {
             return Verdict::New;
         };
-        let tolerance = (accepted.instructions.abs() / 100).max(SLACK);
+        let tolerance = (accepted.instructions.abs() / row.precision).max(SLACK);
         let difference = counts.without(*accepted);
         match difference {
             // Where maps grow at random, one in many may differ.

@@ -1,9 +1,18 @@
 //! Requests over a connection of hyper's server, in memory or over a socket.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    thread,
+};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -12,13 +21,14 @@ use hyper::{
 };
 use hyper_session::{
     Session, Sessions,
+    document::Number,
     session::CookiePolicy,
     store::{MemoryStore, Store},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    net::TcpListener,
     runtime::{Builder, Runtime},
 };
 
@@ -28,7 +38,7 @@ use crate::{
 };
 
 /// Number of strangers: more than a row has calls.
-const STRANGERS: usize = 512;
+const STRANGERS: usize = 600;
 
 /// The end of every response.
 const END: &[u8] = b"\r\n\r\nok";
@@ -38,7 +48,8 @@ const END: &[u8] = b"\r\n\r\nok";
 pub(crate) enum Transport {
     /// A pipe in memory, so that no call enters the kernel.
     Memory,
-    /// TCP on the loopback interface.
+    /// TCP on the loopback interface, in a process with a second thread, as most have. The C library then checks
+    /// for the cancellation of a thread in each system call.
     Socket,
 }
 
@@ -47,17 +58,37 @@ pub(crate) enum Transport {
 pub(crate) enum Visitors {
     /// One visitor, whose cookie is in the cache.
     One,
+    /// One visitor, whose browser sends as many headers as browsers do.
+    Browser,
     /// Each request is the first one of its visitor in this process.
     Strangers,
 }
 
+/// The headers of a browser, beside those of all rows.
+const BROWSER: [(&str, &str); 11] = [
+    (
+        "sec-ch-ua",
+        r#""Chromium";v="140", "Not=A?Brand";v="24", "Google Chrome";v="140""#,
+    ),
+    ("sec-ch-ua-mobile", "?0"),
+    ("sec-ch-ua-platform", r#""Linux""#),
+    ("upgrade-insecure-requests", "1"),
+    ("sec-fetch-site", "same-origin"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-user", "?1"),
+    ("sec-fetch-dest", "document"),
+    ("referer", "https://www.example.org/articles"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("accept-language", "en-GB,en;q=0.9"),
+];
+
 impl Transport {
     /// Returns a call that sends a request to a service without sessions.
-    pub(crate) fn bare(self) -> Call {
+    pub(crate) fn bare(self, visitors: Visitors) -> Call {
         let runtime = runtime();
         let requests = requests(
             &sessions(MemoryStore::new(), CookiePolicy::WhenUsed),
-            Visitors::One,
+            visitors,
         );
         let service = service_fn(|request: Request<Incoming>| async move {
             drop(request);
@@ -99,28 +130,23 @@ impl Transport {
             + 'static,
         S::ResBody: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
     {
-        match self {
-            Self::Memory => {
-                let (client, server) = duplex(64 * 1024);
-                runtime.spawn(serve(server, service));
-                calls(runtime, client, requests)
-            }
-            Self::Socket => {
-                let (client, server) = runtime.block_on(async {
-                    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                    let address = listener.local_addr().expect("the listener is bound");
-                    let client = TcpStream::connect(address)
-                        .await
-                        .expect("the listener accepts");
-                    client.set_nodelay(true).expect("the socket is open");
-                    let (server, _) = listener.accept().await.expect("a client connects");
-                    server.set_nodelay(true).expect("the socket is open");
-                    (client, server)
-                });
-                runtime.spawn(serve(server, service));
-                calls(runtime, client, requests)
-            }
+        if let Self::Memory = self {
+            let (client, server) = duplex(64 * 1024);
+            runtime.spawn(serve(server, service));
+            return memory_calls(runtime, client, requests);
         }
+        thread::spawn(thread::park);
+        let (client, server) = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("the listener is bound");
+            let client = TcpStream::connect(address).expect("the listener accepts");
+            client.set_nodelay(true).expect("the socket is open");
+            client.set_nonblocking(true).expect("the socket is open");
+            let (server, _) = listener.accept().await.expect("a client connects");
+            server.set_nodelay(true).expect("the socket is open");
+            (client, server)
+        });
+        socket_calls(runtime, client, requests, Box::pin(serve(server, service)))
     }
 }
 
@@ -137,27 +163,67 @@ where
 }
 
 /// Returns a call that sends the next request and reads the response.
-fn calls<T>(runtime: Runtime, mut client: T, requests: Vec<Vec<u8>>) -> Call
-where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let mut next = 0;
+fn memory_calls(runtime: Runtime, mut client: DuplexStream, requests: Vec<Vec<u8>>) -> Call {
     let mut buffer = vec![0; 4096];
-    Box::new(move || {
-        let request = &requests[next];
-        next = (next + 1) % requests.len();
+    each(requests, move |request| {
         runtime.block_on(async {
             client.write_all(request).await.expect("the server reads");
             let mut len = 0;
-            while !buffer[..len].ends_with(END) {
+            while !is_complete(&buffer[..len]) {
                 len += client
                     .read(&mut buffer[len..])
                     .await
                     .expect("the server answers");
             }
-            assert!(buffer.starts_with(b"HTTP/1.1 200"), "the request failed");
         });
     })
+}
+
+/// Returns a call that sends the next request and reads the response.
+///
+/// As in a server, the runtime waits once for each request. A client on the runtime would make it wait twice.
+fn socket_calls(
+    runtime: Runtime,
+    mut client: TcpStream,
+    requests: Vec<Vec<u8>>,
+    mut connection: Pin<Box<dyn Future<Output = ()>>>,
+) -> Call {
+    let mut buffer = vec![0; 4096];
+    each(requests, move |request| {
+        client.write_all(request).expect("the server reads");
+        let mut len = 0;
+        runtime.block_on(poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            assert!(polled.is_pending(), "the connection ended");
+            len += match client.read(&mut buffer[len..]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                read => read.expect("the server answers"),
+            };
+            match is_complete(&buffer[..len]) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        }));
+    })
+}
+
+/// Returns a call that calls `send` with the next request.
+fn each(requests: Vec<Vec<u8>>, mut send: impl FnMut(&[u8]) + 'static) -> Call {
+    let mut next = 0;
+    Box::new(move || {
+        send(&requests[next]);
+        next = (next + 1) % requests.len();
+    })
+}
+
+/// Returns `true` if `received` is a whole response.
+fn is_complete(received: &[u8]) -> bool {
+    let is_complete = received.ends_with(END);
+    assert!(
+        !is_complete || received.starts_with(b"HTTP/1.1 200"),
+        "the request failed"
+    );
+    is_complete
 }
 
 fn runtime() -> Runtime {
@@ -177,14 +243,14 @@ async fn handle(
     drop(request);
     if job != Job::Ignore {
         let session = session.load().await.expect("the store responds");
-        if job == Job::Increment {
-            session.increment(COUNTER).expect("the value is a number");
-        }
-        let count: Option<i64> = session.get(COUNTER).expect("the value is a number");
-        assert!(
-            count.is_some_and(|count| count >= 41),
-            "the session was lost"
-        );
+        let count = match job {
+            Job::Increment => session.increment(COUNTER),
+            _ => session
+                .get::<i64>(COUNTER)
+                .map(|count| count.unwrap_or(0).into()),
+        };
+        let count = count.expect("the value is a number");
+        assert!(matches!(count, Number::Int(41..)), "the session was lost");
     }
     Ok(response())
 }
@@ -199,12 +265,21 @@ fn response() -> Response<Full<Bytes>> {
 /// Returns one request of each visitor as HTTP/1.1 text, after their sessions were stored.
 fn requests(sessions: &Sessions, visitors: Visitors) -> Vec<Vec<u8>> {
     let count = match visitors {
-        Visitors::One => 1,
+        Visitors::One | Visitors::Browser => 1,
         Visitors::Strangers => STRANGERS,
     };
-    (0..count)
-        .map(|_| text(&with_cookie(&seed(sessions, Size::Small))))
-        .collect()
+    let request = |_| {
+        let mut request = with_cookie(&seed(sessions, Size::Small));
+        if visitors == Visitors::Browser {
+            let header = |(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            };
+            request.headers_mut().extend(BROWSER.map(header));
+        }
+        text(&request)
+    };
+    (0..count).map(request).collect()
 }
 
 fn text(request: &Request<support::Body>) -> Vec<u8> {

@@ -2,17 +2,22 @@
 //!
 //! `cargo bench --manifest-path benches/instructions/Cargo.toml --bench growth`. A number after `--`: the
 //! sessions (default: a million). Bytes are those that the program asked its allocator for, so the
-//! allocator's own are not included. Times need a machine without other work.
+//! allocator's own are not included. Times need a machine without other work. The stalls of the machine itself are
+//! measured beside them: times of a loop that does nothing.
 
 use std::{
     env,
     future::Future,
+    hint::black_box,
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
 use hyper_session::{
+    clock::{Clock, Timestamp},
     id::{SessionId, StoreKey},
     store::{
         Expected, MemoryStore, Store, StoreFuture, Tag, TagStore, Tags, WriteOutcome, WriteRequest,
@@ -46,6 +51,85 @@ fn main() {
     ] {
         grow(name, sessions, tagging);
     }
+    create_at_limit(sessions);
+    end_flood(sessions);
+}
+
+/// Lets all sessions of a store expire at once. Prints the memory before and after the sweeps that free them, and the
+/// times of a reader beside the sweeps.
+fn end_flood(sessions: u64) {
+    let clock = Clock::manual(Timestamp::from_millis(1));
+    let store = MemoryStore::builder().max_records(u64::MAX);
+    let store = store.max_bytes(u64::MAX).clock(clock.clone()).build();
+    let before = (allocator::bytes(), resident());
+    for number in 0..sessions {
+        let key = key(number);
+        let data = vec![b'x'; DATA];
+        ready(store.write(WriteRequest::new(&key, data, TTL, Expected::Absent)));
+    }
+    let full = (allocator::bytes() - before.0, resident());
+    clock.advance(2 * TTL);
+    let live = key(sessions);
+    ready(store.write(WriteRequest::new(&live, "x", TTL, Expected::Absent)));
+    let is_swept = AtomicBool::new(false);
+    let times = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut times = Vec::new();
+            while !is_swept.load(Relaxed) {
+                let began = Instant::now();
+                ready(store.read(&live, None));
+                times.push(began.elapsed());
+            }
+            times
+        });
+        let freed = store.sweep();
+        is_swept.store(true, Relaxed);
+        assert!(freed as u64 <= sessions, "the live session stays");
+        reader.join().expect("the session is stored")
+    });
+    assert_eq!(store.stats().records, 1, "the others have expired");
+    println!("{sessions} sessions of {DATA} B expire at once");
+    // Drops the times, which take memory.
+    print_times("  reads beside the sweep", times);
+    let left = (allocator::bytes() - before.0, resident());
+    println!(
+        "  allocated: {} kB, then {} kB",
+        full.0 / 1000,
+        left.0 / 1000
+    );
+    println!(
+        "  resident: {} kB before, {} kB, then {} kB",
+        before.1, full.1, left.1
+    );
+}
+
+/// Returns the resident memory of this process in kB.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("the kernel has this statistic")
+}
+
+/// Creates as many sessions again as the store may have, so that each creation evicts, and prints the times of the calls.
+fn create_at_limit(sessions: u64) {
+    let store = MemoryStore::builder().max_records(sessions);
+    let store = store.max_bytes(u64::MAX).build();
+    let mut times = Vec::with_capacity(sessions as usize);
+    for number in 0..2 * sessions {
+        let key = key(number);
+        let request = WriteRequest::new(&key, vec![b'x'; DATA], TTL, Expected::Absent);
+        let began = Instant::now();
+        let written = ready(store.write(request));
+        if number >= sessions {
+            times.push(began.elapsed());
+        }
+        assert!(matches!(written, WriteOutcome::Done(_)), "the key is new");
+    }
+    let stored = store.stats().records;
+    assert!(stored <= sessions, "{stored} sessions are over the limit");
+    println!("{sessions} sessions of {DATA} B more than the limit of {sessions}");
+    print_times("  creations", times);
 }
 
 /// Creates the sessions, and prints the bytes of each and the times of the calls.
@@ -65,6 +149,11 @@ fn grow(name: &str, sessions: u64, tagging: Tagging) {
     let bytes = (allocator::bytes() - before) as u64 / sessions;
     println!("{sessions} sessions of {DATA} B, {name}: {bytes} B each");
     print_times("  creations", times);
+    print_times("  stalls of the machine", stalls(sessions));
+    let began = processor_time();
+    assert_eq!(store.sweep(), 0, "none has expired");
+    let visit = processor_time().saturating_sub(began);
+    println!("  processor time of a sweep of all, once a minute: {visit:?}");
     if let Tagging::Common = tagging {
         list(&store, sessions);
     }
@@ -91,6 +180,29 @@ fn list(store: &MemoryStore, sessions: u64) {
     println!("  all sessions of the tag in {:?}", began.elapsed());
     print_times("  parts of it", parts);
     print_times("  reads between them", others);
+}
+
+/// Returns the processor time of this thread, to a few milliseconds.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
+    let nanos = text
+        .split_whitespace()
+        .next()
+        .and_then(|it| it.parse().ok());
+    Duration::from_nanos(nanos.expect("the first number is a time"))
+}
+
+/// Returns times between two looks at the clock, in a loop for about as long as the creations take.
+fn stalls(number: u64) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(number as usize);
+    for _ in 0..number {
+        let began = Instant::now();
+        for step in 0..200 {
+            black_box(step);
+        }
+        times.push(began.elapsed());
+    }
+    times
 }
 
 fn print_times(name: &str, mut times: Vec<Duration>) {

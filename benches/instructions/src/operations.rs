@@ -1,31 +1,36 @@
 //! Single operations: the cookie scan, the seal, documents and stores.
 
 use std::{
+    convert::Infallible,
     env, fs,
-    future::Future,
+    future::{Future, pending},
     hint::black_box,
     path::PathBuf,
     pin::pin,
     process,
+    sync::mpsc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::COOKIE};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE};
+use hyper::service::Service;
 use hyper_session::{
+    Session, Sessions,
     cookie::{CookieName, Finder},
     document::Document,
     id::{SessionId, StoreKey},
     patch::{ChangeLimits, Patch},
     seal::{Buffer, Codec, KeyRing, SealKey},
+    session::CookiePolicy,
     store::{
         Expected, FileStore, MemoryStore, Store, Tag, Tags, Version, WriteOutcome, WriteRequest,
         file::Durability,
     },
 };
 
-use crate::support::{COUNTER, Call, Size, with_cookie};
+use crate::support::{Body, COUNTER, Call, Size, config, seed, with_cookie};
 
 const NAME: &str = "__Host-session";
 const TTL: Duration = Duration::from_secs(3600);
@@ -132,6 +137,16 @@ pub(crate) fn read_items() -> Call {
     )
 }
 
+pub(crate) fn read_items_backwards() -> Call {
+    read(
+        large_arrays(),
+        (990..1_000)
+            .rev()
+            .map(|number| format!("items.{number}.id"))
+            .collect(),
+    )
+}
+
 pub(crate) fn push() -> Call {
     pushes("items")
 }
@@ -198,7 +213,10 @@ fn ready<F: Future>(future: F) -> F::Output {
 }
 
 fn write(store: &impl Store, key: &StoreKey, expected: Expected, tags: Tags) -> Version {
-    let data = Bytes::from(vec![b'x'; DATA]);
+    // Built like the record of a session, with a reference count.
+    let mut data = BytesMut::with_capacity(DATA);
+    data.resize(DATA, b'x');
+    let data = data.split().freeze();
     let request = WriteRequest::new(key, data, TTL, expected).tags(tags);
     match ready(store.write(request)) {
         Ok(WriteOutcome::Done(version)) => version,
@@ -216,6 +234,10 @@ fn filled<S: Store>(store: S) -> S {
 fn reads(store: impl Store) -> Call {
     let store = filled(store);
     let keys: Vec<StoreKey> = (0..RECORDS).map(key).collect();
+    // The first read of a record may prepare others.
+    for key in &keys {
+        ready(store.read(key, None)).expect("the store answers");
+    }
     let mut keys = keys.into_iter().cycle();
     Box::new(move || {
         let key = keys.next().expect("the cycle has no end");
@@ -234,8 +256,8 @@ fn writes(store: impl Store) -> Call {
 const CREATED: usize = 16;
 
 /// Returns a call that creates sessions under the next keys.
-fn creations(tags: Tags, then: fn(&MemoryStore, &StoreKey)) -> Call {
-    let store = filled(MemoryStore::new());
+fn creations<S: Store>(store: S, tags: Tags, then: fn(&S, &StoreKey)) -> Call {
+    let store = filled(store);
     // The keys are computed before, so that no hash is counted.
     let mut keys = (RECORDS..10 * RECORDS)
         .map(key)
@@ -249,6 +271,10 @@ fn creations(tags: Tags, then: fn(&MemoryStore, &StoreKey)) -> Call {
     })
 }
 
+fn destroy(store: &impl Store, key: &StoreKey) {
+    ready(store.destroy(key)).expect("the store answers");
+}
+
 pub(crate) fn memory_read() -> Call {
     reads(MemoryStore::new())
 }
@@ -258,20 +284,18 @@ pub(crate) fn memory_write() -> Call {
 }
 
 pub(crate) fn memory_create() -> Call {
-    creations(Tags::new(), |_, _| {})
+    creations(MemoryStore::new(), Tags::new(), |_, _| {})
 }
 
 pub(crate) fn memory_destroy() -> Call {
-    creations(Tags::new(), |store, key| {
-        ready(store.destroy(key)).expect("the store answers")
-    })
+    creations(MemoryStore::new(), Tags::new(), destroy)
 }
 
 pub(crate) fn memory_create_tagged() -> Call {
     let mut tags = Tags::new();
     let tag = Tag::new("user:4711").expect("the tag is valid");
     tags.insert(&tag).expect("it is the only one");
-    creations(tags, |_, _| {})
+    creations(MemoryStore::new(), tags, |_, _| {})
 }
 
 /// Opens a file store in a new directory.
@@ -291,6 +315,39 @@ pub(crate) fn file_read() -> Call {
 
 pub(crate) fn file_write() -> Call {
     writes(file_store())
+}
+
+pub(crate) fn file_create() -> Call {
+    creations(file_store(), Tags::new(), |_, _| {})
+}
+
+pub(crate) fn file_destroy() -> Call {
+    creations(file_store(), Tags::new(), destroy)
+}
+
+/// Returns a call that increments a number of an open session and commits it. The session is that of a request that does
+/// not end.
+pub(crate) fn commit() -> Call {
+    let sessions = Sessions::new(config(CookiePolicy::WhenUsed), MemoryStore::new());
+    let sessions = sessions.expect("the configuration is valid");
+    let request = with_cookie(&seed(&sessions, Size::Small));
+    let (sender, receiver) = mpsc::channel();
+    let service = sessions.wrap_fn(move |_: Request<Body>, session: Session| {
+        sender.send(session).expect("the receiver exists");
+        pending::<Result<Response<Body>, Infallible>>()
+    });
+    let mut request = Box::pin(service.call(request));
+    let polled = request
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending(), "the request does not end");
+    let session = receiver.recv().expect("the handler has run");
+    ready(async { session.load().await.map(drop) }).expect("the store answers");
+    Box::new(move || {
+        let _ = &request;
+        session.increment(COUNTER).expect("the value is a number");
+        ready(async { session.commit().await }).expect("the store answers");
+    })
 }
 
 /// Returns the directory of the file store of the process with this id.

@@ -157,9 +157,8 @@ async fn read_counter(session: &Session) -> HandlerResult {
 
 async fn increment_counter(session: &Session) -> HandlerResult {
     let session = session.load().await.expect("the store answers");
-    session.increment(COUNTER).expect("it is a number");
-    let number: Option<i64> = session.get(COUNTER).expect("it is a number");
-    request::set_seen(number.unwrap_or_default());
+    let next = session.increment(COUNTER).expect("it is a number");
+    request::set_seen(next.as_f64() as i64);
     Ok(request::response())
 }
 

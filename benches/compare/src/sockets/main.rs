@@ -6,8 +6,10 @@
 //! take turns, round by round, and each is compared with the same server without sessions in that round.
 //!
 //! A word after `--` selects the servers with that word in their name, and those that they are compared with.
-//! Environment: `ROUNDS` (default 9) and `REQUESTS` of a round (default 6,400; a fifth for Node.js).
-//! `BENCH_RESULTS` names a file for the results.
+//! The word `prepare` only builds and installs what the servers need. Environment: `ROUNDS` (default 9), `REQUESTS` of
+//! a round (default 6,400; a fifth for Node.js) and `WARM_UP`, the requests of each kind to servers for Node.js before the
+//! first round (default 20,000). `BENCH_RESULTS` names a file for the results, and `FILE_BENCH_DIR` a directory for
+//! the files of the servers.
 
 #[allow(dead_code, reason = "shared with the other comparison")]
 #[path = "../document.rs"]
@@ -26,7 +28,7 @@ mod results;
 mod server;
 mod servers;
 
-use std::{env, thread::available_parallelism};
+use std::{env, thread::available_parallelism, time::Duration};
 
 use job::Job;
 use load::Visitor;
@@ -36,6 +38,9 @@ use results::Results;
 use servers::{CONTENDERS, Contender, Start};
 
 const CONNECTIONS: usize = 64;
+
+/// A server that takes longer for the requests of a round has failed.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -49,6 +54,8 @@ struct Running {
     requests: usize,
     /// Processor time of a request in µs, one for each round.
     times: Vec<f64>,
+    /// A request had no answer or a wrong one. The others are still measured.
+    has_failed: bool,
 }
 
 fn main() {
@@ -56,6 +63,9 @@ fn main() {
     if arguments.next().as_deref() == Some("serve") {
         let name = arguments.next().expect("the name of a contender follows");
         return servers::serve(&name);
+    }
+    if env::args().any(|argument| argument == "prepare") {
+        return process::prepare();
     }
     let cores = available_parallelism().map_or(1, usize::from);
     process::stay_on_core(0);
@@ -68,19 +78,21 @@ fn main() {
 
 async fn measure(cores: usize) {
     let (rounds, requests) = (number("ROUNDS", 9), number("REQUESTS", 6400));
+    let mut results = Results::open("sockets");
     let selected = selected();
-    let redis = start_redis(&selected);
+    let redis = start_redis(&selected, &mut results);
     let mut all = Vec::new();
     for contender in selected {
-        if let Some(running) = start(contender, cores - 1, requests, redis.as_ref()).await {
-            all.push(running);
+        match start(contender, cores - 1, requests, redis.as_ref()).await {
+            Some(running) => all.push(running),
+            None => results.skip(&format!("{}: it did not start", contender.name)),
         }
     }
+    warm_up(&mut all).await;
     println!("{rounds} rounds of {requests} requests, {CONNECTIONS} connections, {cores} cores");
     println!(
         "µs of processor time of the server per request, and times the same server without sessions"
     );
-    let mut results = Results::open("sockets");
     for job in [Job::Untouched, Job::Read, Job::Increment] {
         for running in &mut all {
             running.times.clear();
@@ -90,11 +102,28 @@ async fn measure(cores: usize) {
         for round in 0..rounds {
             for number in 0..all.len() {
                 let turn = (number + round) % all.len();
-                let time = all[turn].run(job).await;
-                all[turn].times.push(time);
+                if let Some(time) = all[turn].run(job).await {
+                    all[turn].times.push(time);
+                }
             }
         }
         report(job, &all, &mut results);
+    }
+    for failed in all.iter().filter(|it| it.has_failed) {
+        results.skip(&format!("{}: it failed in the run", failed.contender.name));
+    }
+}
+
+/// Lets Node.js compile the code of every kind of request before the first round.
+async fn warm_up(all: &mut [Running]) {
+    let requests = number("WARM_UP", 20_000);
+    let node = |it: &&mut Running| matches!(it.contender.start, Start::Node(_));
+    for running in all.iter_mut().filter(node) {
+        let of_a_round = std::mem::replace(&mut running.requests, requests);
+        for job in [Job::Untouched, Job::Read, Job::Increment] {
+            running.run(job).await;
+        }
+        running.requests = of_a_round;
     }
 }
 
@@ -118,19 +147,18 @@ fn selected() -> Vec<&'static Contender> {
         .collect()
 }
 
-fn start_redis(selected: &[&Contender]) -> Option<Redis> {
-    let is_needed = selected.iter().any(|it| it.needs_redis);
-    let version = std::process::Command::new("redis-server")
+fn start_redis(selected: &[&Contender], results: &mut Results) -> Option<Redis> {
+    if !selected.iter().any(|it| it.needs_redis) {
+        return None;
+    }
+    let version = std::process::Command::new(redis_servers::program())
         .arg("--version")
         .output();
-    match (is_needed, version) {
-        (true, Ok(_)) => Some(Redis::start()),
-        (true, Err(_)) => {
-            println!("Redis: skipped, since there is no redis-server");
-            None
-        }
-        (false, _) => None,
+    if version.is_err() {
+        results.skip("Redis: there is no redis-server");
+        return None;
     }
+    Some(Redis::start())
 }
 
 async fn start(
@@ -144,16 +172,21 @@ async fn start(
     }
     let url = redis.map(Redis::url);
     let process = Process::start(contender, core, url.as_deref())?;
-    let mut visitors = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut visitor = Visitor::connect(process.address).await;
-        let first = match contender.name == contender.base {
-            true => Job::Untouched,
-            false => Job::Seed,
-        };
-        visitor.send(first).await;
-        visitors.push(visitor);
-    }
+    let address = process.address;
+    let first = match contender.name == contender.base {
+        true => Job::Untouched,
+        false => Job::Seed,
+    };
+    let visitors = answered(async move {
+        let mut visitors = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut visitor = Visitor::connect(address).await;
+            visitor.send(first).await;
+            visitors.push(visitor);
+        }
+        visitors
+    })
+    .await?;
     let requests = match contender.start {
         Start::Node(_) => requests / 5,
         Start::Rust(_) | Start::Package(_) => requests,
@@ -164,44 +197,65 @@ async fn start(
         visitors,
         requests,
         times: Vec::new(),
+        has_failed: false,
     })
 }
 
+/// Returns the output of the requests, or `None` if one has no answer or a wrong one.
+async fn answered<T: Send + 'static>(
+    requests: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    // A visitor panics at a wrong answer, and the panic ends its task.
+    let task = tokio::spawn(tokio::time::timeout(TIMEOUT, requests));
+    task.await.ok()?.ok()
+}
+
 impl Running {
-    /// Sends the load of one round. Returns the processor time of a request in µs.
-    async fn run(&mut self, job: Job) -> f64 {
+    /// Sends the load of one round. Returns the processor time of a request in µs, or `None` if the server has failed.
+    async fn run(&mut self, job: Job) -> Option<f64> {
+        if self.has_failed {
+            return None;
+        }
+        let time = self.time(job).await;
+        self.has_failed = time.is_none();
+        time
+    }
+
+    async fn time(&mut self, job: Job) -> Option<f64> {
         let job = match self.contender.name == self.contender.base {
             true => Job::Untouched,
             false => job,
         };
         let each = self.requests / CONNECTIONS;
-        let before = self.process.processor_time();
-        let load: Vec<_> = self
-            .visitors
-            .drain(..)
-            .map(|mut visitor| {
-                tokio::spawn(async move {
-                    for _ in 0..each {
-                        visitor.send(job).await;
-                    }
-                    visitor
-                })
-            })
-            .collect();
+        let before = self.process.processor_time()?;
+        let send = |mut visitor: Visitor| {
+            tokio::spawn(answered(async move {
+                for _ in 0..each {
+                    visitor.send(job).await;
+                }
+                visitor
+            }))
+        };
+        let load: Vec<_> = self.visitors.drain(..).map(send).collect();
         for connection in load {
-            self.visitors
-                .push(connection.await.expect("each answer is right"));
+            let visitor = connection.await.ok().flatten();
+            self.visitors.extend(visitor);
         }
-        (self.process.processor_time() - before) / (each * CONNECTIONS) as f64
+        let is_complete = self.visitors.len() == CONNECTIONS;
+        let time = (self.process.processor_time()? - before) / (each * CONNECTIONS) as f64;
+        is_complete.then_some(time)
     }
 }
 
 fn report(job: Job, all: &[Running], results: &mut Results) {
     println!("\n{}:", job.label());
-    for running in all {
+    let complete = all.iter().filter(|it| !it.has_failed);
+    for running in complete.clone() {
         let contender = running.contender;
-        let base = all.iter().find(|it| it.contender.name == contender.base);
-        let base = base.expect("the base of a selected contender is selected");
+        let base = complete
+            .clone()
+            .find(|it| it.contender.name == contender.base);
+        let Some(base) = base else { continue };
         let pairs = running.times.iter().zip(&base.times);
         let ratio = median(pairs.map(|(time, base)| time / base).collect());
         let time = median(running.times.clone());

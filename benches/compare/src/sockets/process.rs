@@ -12,17 +12,20 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::{
     document::Size,
-    servers::{Contender, Start},
+    servers::{CONTENDERS, Contender, Start},
 };
 
 /// A server that stops when this is dropped.
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    /// The folder for the server's files.
+    folder: PathBuf,
 }
 
 impl Process {
-    /// Starts a server on one core. Returns `None` if it needs Node.js and there is none.
+    /// Starts a server on one core. Returns `None` if it does not start, if its package does not build, or if it needs Node.js
+    /// and there is none.
     pub fn start(contender: &Contender, core: usize, redis: Option<&str>) -> Option<Self> {
         let mut command = match contender.start {
             Start::Rust(_) => {
@@ -43,35 +46,39 @@ impl Process {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect();
-        let mut child = command
+        let folder = folder(contender.name);
+        let child = command
+            .env("FOLDER", &folder)
             .env("DOCUMENT", serde_json::Value::from(document).to_string())
             .env("REDIS_URL", redis.unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the server starts");
-        stay(Some(child.id()), core);
-        let mut line = String::new();
-        let output = child.stdout.take().expect("it is a pipe");
-        let read = BufReader::new(output).read_line(&mut line);
-        read.expect("the server prints its port");
-        let port: u16 = line.trim().parse().expect("the server prints its port");
-        Some(Self {
+            .ok()?;
+        let mut process = Self {
             child,
-            address: ([127, 0, 0, 1], port).into(),
-        })
+            address: ([127, 0, 0, 1], 0).into(),
+            folder,
+        };
+        stay(Some(process.child.id()), core);
+        let mut line = String::new();
+        BufReader::new(process.child.stdout.take()?)
+            .read_line(&mut line)
+            .ok()?;
+        process.address.set_port(line.trim().parse().ok()?);
+        Some(process)
     }
 
-    /// Returns the processor time of all threads so far, in µs. No thread ends under load.
-    pub fn processor_time(&self) -> f64 {
+    /// Returns the processor time of all threads so far, in µs, or `None` if the process has ended. No thread ends under
+    /// load.
+    pub fn processor_time(&self) -> Option<f64> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let nanoseconds = threads.expect("this is Linux").map(|thread| {
-            let file = thread.expect("the process runs").path().join("schedstat");
-            let text = fs::read_to_string(file).expect("the kernel has this statistic");
-            let first = text.split(' ').next().and_then(|it| it.parse::<f64>().ok());
-            first.expect("it is a number")
+        let nanoseconds = threads.ok()?.map(|thread| {
+            let file = thread.ok()?.path().join("schedstat");
+            let text = fs::read_to_string(file).ok()?;
+            text.split(' ').next()?.parse::<f64>().ok()
         });
-        nanoseconds.sum::<f64>() / 1000.0
+        Some(nanoseconds.sum::<Option<f64>>()? / 1000.0)
     }
 }
 
@@ -79,6 +86,25 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
+        let _removed = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns the folder for the files of a server, in `FILE_BENCH_DIR` or in the target folder.
+fn folder(name: &str) -> PathBuf {
+    let base =
+        env::var_os("FILE_BENCH_DIR").map_or(env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    base.join(format!("sockets-{}-{name}", std::process::id()))
+}
+
+/// Builds the packages and installs those of Node.js, so that a measurement begins at once.
+pub fn prepare() {
+    for contender in CONTENDERS {
+        match contender.start {
+            Start::Rust(_) => {}
+            Start::Package(name) => drop(build(name)),
+            Start::Node(_) => drop(node_folder()),
+        }
     }
 }
 
@@ -95,7 +121,7 @@ fn stay(process: Option<u32>, core: usize) {
 }
 
 /// Returns the folder of the servers for Node.js, with their packages. The packages contain the Node.js that
-/// runs them.
+/// runs them. Returns `None` if `npm` does not install them.
 fn node_folder() -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sockets/node");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
@@ -116,7 +142,6 @@ fn node_folder() -> Option<PathBuf> {
             .stdout(Stdio::null())
             .status();
         if !install.is_ok_and(|status| status.success()) {
-            println!("Node.js: skipped, since npm did not install the packages");
             return None;
         }
     }
@@ -135,9 +160,7 @@ fn build(package: &str) -> Option<PathBuf> {
         .arg("--target-dir")
         .arg(&target)
         .status();
-    if !build.is_ok_and(|status| status.success()) {
-        println!("{package}: skipped, since its package does not build");
-        return None;
-    }
-    Some(target.join("release").join(format!("compare-{package}")))
+    build
+        .is_ok_and(|status| status.success())
+        .then(|| target.join("release").join(format!("compare-{package}")))
 }

@@ -25,10 +25,9 @@ pub(super) fn rolling() {
 }
 
 pub(super) fn file() {
-    let name = format!("hyper-session-sockets-{}", std::process::id());
-    let folder = env::temp_dir().join(name);
+    let folder = env::var("FOLDER").expect("the benchmark sets it");
     serve(CookiePolicy::WhenUsed, async {
-        FileStore::open(folder).expect("the temporary folder is writable")
+        FileStore::open(folder).expect("the folder is writable")
     });
 }
 
@@ -75,18 +74,19 @@ async fn answer(request: Request<Body>, session: Session) -> HandlerResult {
         return Ok(response(None));
     }
     let session = session.load().await.expect("the store answers");
-    match job {
+    let number: Option<i64> = match job {
+        Job::Untouched => None,
         Job::Seed => {
             for (key, value) in Size::Small.entries() {
                 session.put(key, value).expect("a new session takes data");
             }
-            return Ok(response(None));
+            None
         }
+        Job::Read => session.get(COUNTER).expect("it is a number"),
         Job::Increment => {
-            session.increment(COUNTER).expect("it is a number");
+            let next = session.increment(COUNTER).expect("it is a number");
+            Some(next.as_f64() as i64)
         }
-        Job::Read | Job::Untouched => {}
-    }
-    let number: Option<i64> = session.get(COUNTER).expect("it is a number");
-    Ok(response(Some(number.unwrap_or_default())))
+    };
+    Ok(response(number))
 }
