@@ -3,7 +3,7 @@
 //! Every `pub` item is reachable for users, since the lint `unreachable_pub` is on. So the text needs
 //! no compiler. It has one line for each item, field, variant, method and implementation of a trait.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::{Source, is_name};
 
@@ -42,20 +42,51 @@ pub(crate) fn listing(sources: &[Source]) -> String {
     listing
 }
 
-/// Returns the lines of one listing that the other does not have, each with its file.
+/// Returns the lines of one listing that the other does not have, each with its file and its owner.
 pub(crate) fn difference(listing: &str, other: &str) -> Vec<String> {
-    let lines = |listing: &str| {
-        let mut file = String::new();
-        let mut lines = BTreeSet::new();
-        for line in listing.lines() {
-            match line.strip_prefix("  ") {
-                Some(item) => drop(lines.insert(format!("{file}: {item}"))),
-                None => line.clone_into(&mut file),
+    let other: BTreeSet<String> = owned_lines(other).into_iter().collect();
+    let lines = owned_lines(listing).into_iter();
+    lines.filter(|line| !other.contains(line)).collect()
+}
+
+/// Returns the lines of a listing, each with its file, the type of a member, and the variant of a field.
+/// Repeated lines get a number.
+fn owned_lines(listing: &str) -> Vec<String> {
+    let (mut file, mut item, mut variant) = ("", "", "");
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for line in listing.lines() {
+        let Some(inner) = line.strip_prefix("  ") else {
+            file = line;
+            continue;
+        };
+        let owned = match inner.strip_prefix("  ") {
+            None => {
+                (item, variant) = (inner, "");
+                format!("{file}: {inner}")
             }
-        }
-        lines
-    };
-    lines(listing).difference(&lines(other)).cloned().collect()
+            Some(member) if item.contains("pub enum ") && is_variant(member) => {
+                variant = member;
+                format!("{file}: {item}: {member}")
+            }
+            Some(member) if variant.is_empty() => format!("{file}: {item}: {member}"),
+            Some(field) => format!("{file}: {item}: {variant}: {field}"),
+        };
+        let count = counts.entry(owned.clone()).or_default();
+        *count += 1;
+        lines.push(match *count {
+            1 => owned,
+            repeated => format!("{owned} ({repeated})"),
+        });
+    }
+    lines
+}
+
+/// Returns `true` for a line of an enum that is a variant, not a field of one.
+fn is_variant(line: &str) -> bool {
+    let name = line.rsplit("#[").next().unwrap_or_default();
+    let name = name.split_once("] ").map_or(name, |(_, name)| name);
+    name.starts_with(char::is_uppercase)
 }
 
 /// Returns the names of the types and traits that are `pub`.

@@ -115,6 +115,10 @@ const CRATES: [(&str, &[&str]); 36] = [
 /// is polled after its completion. Such a poll is a bug of the executor, and its task would hang.
 const MAY_PANIC: [&str; 4] = ["tests", "conformance", "testing", "completion"];
 
+/// Modules that may read variables of the environment: unit tests, programs, and the configuration from the
+/// environment.
+const MAY_READ_ENVIRONMENT: [&str; 3] = ["tests", "bin", "env"];
+
 /// The folders with source files and documents.
 const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
 
@@ -135,10 +139,13 @@ const SECRET_TYPES: [(&str, &str); 3] = [
 ];
 
 /// The files that compare a secret that a client sent.
-const SECRET_COMPARISONS: [&str; 3] = [
-    "src/csrf_secret.rs",
-    "src/session/cookie_cache.rs",
-    "src/store/cookie/cache.rs",
+const SECRET_COMPARISONS: [(&str, usize); 3] = [
+    // Lengths.
+    ("src/csrf_secret.rs", 2),
+    // Hashes under a random key.
+    ("src/session/cookie_cache.rs", 2),
+    // The suffix of a text that has been opened.
+    ("src/store/cookie/cache.rs", 1),
 ];
 
 const MAX_FILE: usize = 600;
@@ -266,6 +273,11 @@ fn library_code_does_not_panic_by_its_own_words() {
 }
 
 #[test]
+fn library_code_reads_the_environment_in_the_configuration_only() {
+    check(|source| rules::environment(source, &MAY_READ_ENVIRONMENT));
+}
+
+#[test]
 fn unit_tests_live_in_files_of_their_own() {
     check(rules::inline_tests);
 }
@@ -288,10 +300,19 @@ fn the_security_policy_names_tests_that_exist() {
 
 #[test]
 fn unsafe_code_is_in_the_listed_modules() {
-    // The benches are programs of this crate's developers. The lint asks for an attribute there too.
     let folders = ["src", "tests", "examples"];
-    let sources = folders.map(sources).concat();
-    report(security::unsafe_modules(&document("SECURITY.md"), &sources));
+    let code = folders.map(sources).concat();
+    report(security::unsafe_modules(&document("SECURITY.md"), &code));
+    // Programs of this crate's developers, with manifests of their own: allocators that count, and writes that
+    // the compiler keeps.
+    let programs = ["benches", "fuzz"].map(sources).concat();
+    let measuring = [
+        "benches/compare/src/allocations.rs",
+        "benches/file.rs",
+        "benches/instructions/src/allocator.rs",
+        "benches/instructions/src/sharing.rs",
+    ];
+    assert_eq!(security::with_unsafe(&programs), measuring.into());
     let denied = manifest()
         .lines()
         .any(|line| line == "unsafe_code = \"deny\"");

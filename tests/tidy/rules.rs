@@ -232,6 +232,17 @@ pub(crate) fn panics(source: &Source, allowed: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// Lists the code that reads variables of the environment, outside the modules of `allowed`.
+pub(crate) fn environment(source: &Source, allowed: &[&str]) -> Vec<String> {
+    if is_in(source, allowed) {
+        return Vec::new();
+    }
+    let found = source.code.match_indices("env::var");
+    found
+        .map(|(at, word)| source.at(at, &format!("`{word}` outside the configuration")))
+        .collect()
+}
+
 /// Returns `true` if a source is one of these modules, or inside one.
 fn is_in(source: &Source, modules: &[&str]) -> bool {
     source

@@ -25,16 +25,23 @@ pub(crate) fn not_constant_time(sources: &[Source], types: &[(&str, &str)]) -> V
     })
 }
 
-/// Lists the files that compare a received secret without `ct_eq`.
-pub(crate) fn without_ct_eq(sources: &[Source], files: &[&str]) -> Vec<String> {
-    let is_missing = |path: &&&str| {
-        let source = sources.iter().find(|source| source.path == **path);
-        !source.is_some_and(|source| source.code.contains("ct_eq("))
+/// Lists the files that compare a received secret without `ct_eq`, or compare more values by an operator than
+/// are known to be no secret.
+pub(crate) fn without_ct_eq(sources: &[Source], files: &[(&str, usize)]) -> Vec<String> {
+    let violation = |(path, known): &(&str, usize)| {
+        let source = sources.iter().find(|source| source.path == *path);
+        let code = source.map_or("", |source| &source.code);
+        let operators = code.matches(" == ").count() + code.matches(" != ").count();
+        let problem = match code.contains("ct_eq(") {
+            false => "no call of `ct_eq`".to_owned(),
+            true if operators == *known => return None,
+            true => {
+                format!("{operators} comparisons by `==` or `!=`, {known} are known; check them")
+            }
+        };
+        Some(format!("{path}: {problem}"))
     };
-    let missing = files.iter().filter(is_missing);
-    missing
-        .map(|path| format!("{path}: no call of `ct_eq`"))
-        .collect()
+    files.iter().filter_map(violation).collect()
 }
 
 /// Applies a rule to each type. Reports a type that is not declared in its file.

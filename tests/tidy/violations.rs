@@ -205,6 +205,17 @@ fn a_panic_in_the_library_is_caught() {
 }
 
 #[test]
+fn a_variable_of_the_environment_outside_the_configuration_is_caught() {
+    let read = |path| {
+        let text = "if std::env::var_os(\"X\").is_some() {}";
+        rules::environment(&Source::new(path, text), &["tests", "env"]).len()
+    };
+    assert_eq!(read("src/session/load.rs"), 1);
+    assert_eq!(read("src/config/env.rs"), 0);
+    assert_eq!(read("src/store/file/tests/crash.rs"), 0);
+}
+
+#[test]
 fn tests_inside_of_a_module_are_caught() {
     let inline = |text| rules::inline_tests(&Source::new("src/id.rs", text)).len();
     assert_eq!(inline("#[cfg(test)]\nmod tests {\n}"), 1);

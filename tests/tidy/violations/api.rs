@@ -86,3 +86,36 @@ fn a_changed_item_is_in_the_difference() {
     );
     assert!(api::difference(&before, &before).is_empty());
 }
+
+/// Two types of a file may have members of one name.
+#[test]
+fn a_member_that_moves_to_another_owner_is_in_the_difference() {
+    let listing = |text: &str| api::listing(&[Source::new("src/a.rs", text)]);
+    let field = "{ pub path: String }";
+    for (before, after, difference) in [
+        (
+            format!("pub struct A {field} pub struct B {field}"),
+            format!("pub struct A {field} pub struct B {{ }}"),
+            "src/a.rs: pub struct B: pub path: String",
+        ),
+        (
+            format!("pub struct A {field} pub struct B {{ }}"),
+            format!("pub struct A {{ }} pub struct B {field}"),
+            "src/a.rs: pub struct A: pub path: String",
+        ),
+        (
+            "pub enum E { A { len: u8 }, B }".to_owned(),
+            "pub enum E { A, B { len: u8 } }".to_owned(),
+            "src/a.rs: pub enum E: A: len: u8",
+        ),
+        (
+            "pub fn f() {} pub fn f() {}".to_owned(),
+            "pub fn f() {}".to_owned(),
+            "src/a.rs: pub fn f() (2)",
+        ),
+    ] {
+        let (before, after) = (listing(&before), listing(&after));
+        assert_eq!(api::difference(&before, &after), [difference]);
+        assert!(api::difference(&before, &before).is_empty());
+    }
+}

@@ -27,6 +27,49 @@ fn a_test_that_does_not_exist_is_caught() {
 }
 
 #[test]
+fn a_function_that_does_not_run_as_a_test_is_no_test() {
+    let table = "| rule | tests |\n| --- | --- |\n| r | `t` |\n";
+    for (path, text, missing) in [
+        ("tests/a.rs", "#[tokio::test]\nasync fn t() {}", 0),
+        (
+            "tests/a.rs",
+            "#[tokio::test(start_paused = true)]\nasync fn t() {}",
+            0,
+        ),
+        ("tests/a.rs", "#[test]\n#[should_panic]\nfn t() {}", 0),
+        ("tests/a.rs", "#[cfg(test)]\nfn t() {}", 1),
+        ("tests/a.rs", "#[cfg(feature = \"testing\")]\nfn t() {}", 1),
+        ("tests/a.rs", "#[test]\n#[ignore = \"slow\"]\nfn t() {}", 1),
+        ("tests/a.rs", "#[ignore]\n#[test]\nfn t() {}", 1),
+        // No module declares the file.
+        ("tests/a/b.rs", "#[test]\nfn t() {}", 1),
+    ] {
+        let mut sources = one(path, text);
+        let violations = security::missing_tests(table, &sources);
+        assert_eq!(violations.len(), missing, "{text}");
+        sources.push(Source::new("tests/a/main.rs", "mod b;"));
+        if path == "tests/a/b.rs" {
+            assert!(security::missing_tests(table, &sources).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_table_without_tests_is_caught() {
+    let sources = one("tests/a.rs", "#[test]\nfn t() {}");
+    let table = "| attacker | tests |\n| --- | --- |\n| r | `t` |\n\n";
+    let violations = |head: &str| {
+        let other = format!("{table}| {head} |\n| --- | --- |\n| a | b |\n");
+        security::missing_tests(&other, &sources)
+    };
+    assert_eq!(
+        violations("attacker | memory"),
+        ["SECURITY.md:5: table without tests; add a column `tests`"]
+    );
+    assert_eq!(violations("attacker | has"), Vec::<String>::new());
+}
+
+#[test]
 fn a_module_with_unlisted_unsafe_code_is_caught() {
     let table = "| module | tests |\n| --- | --- |\n| `src/a.rs` | `t` |\n";
     let check = |path, text| security::unsafe_modules(table, &one(path, text));
@@ -80,8 +123,16 @@ fn a_secret_whose_comparison_ends_early_is_caught() {
         let violations = secrets::not_constant_time(&one("src/id.rs", text), &SECRET);
         assert_eq!(violations.len(), count, "{text}");
     }
-    let sources = one("src/a.rs", "// ct_eq(\nfn f() {}");
-    assert_eq!(secrets::without_ct_eq(&sources, &["src/a.rs"]).len(), 1);
+    for (text, count) in [
+        ("// ct_eq(\nfn f() {}", 1),
+        ("fn f() { a.ct_eq(b) }", 1),
+        ("fn f() { a.ct_eq(b) && a.len() == 2 }", 0),
+        ("fn f() { a.ct_eq(b) && a.len() == 2 && c != d }", 1),
+    ] {
+        let sources = one("src/a.rs", text);
+        let violations = secrets::without_ct_eq(&sources, &[("src/a.rs", 1)]);
+        assert_eq!(violations.len(), count, "{text}");
+    }
 }
 
 #[test]
