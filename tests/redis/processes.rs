@@ -100,6 +100,8 @@ struct Model {
     /// The cookies of all ids that the session has had.
     cookies: Vec<String>,
     is_ended: bool,
+    /// The events that say that a request destroyed the session.
+    destroyed_events: usize,
 }
 
 impl Model {
@@ -124,6 +126,7 @@ impl Model {
             ("tag", [tag]) => drop(model.tags.insert((*tag).to_owned())),
             ("regenerate", [cookie]) => model.cookies.push((*cookie).to_owned()),
             ("end", []) => model.is_ended = true,
+            ("destroy", []) => model.destroyed_events += 1,
             ("old_cookie" | "conflict" | "write_dropped" | "not_found", []) => {}
             other => panic!("unknown action: {other:?}"),
         }
@@ -131,6 +134,8 @@ impl Model {
 
     async fn check(mut self, session: usize, sessions: &Sessions, newest: &str) {
         let (collection, owner) = (sessions.collection(), owner_tag(session));
+        let events = self.destroyed_events;
+        assert!(events <= 1, "session {session} ended {events} times");
         for cookie in &self.cookies {
             let alive = !self.is_ended && cookie == newest;
             let (data, key) = open(sessions, cookie).await;
@@ -216,6 +221,7 @@ async fn two_processes_share_sessions_as_one_would() {
         ("tag", 20),
         ("regenerate", 20),
         ("end", 10),
+        ("destroy", 5),
         ("old_cookie", 20),
         ("conflict", 1),
         ("write_dropped", 1),

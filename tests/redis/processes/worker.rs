@@ -297,13 +297,15 @@ impl Worker {
         println!("did old_cookie {number}");
     }
 
-    /// Logs out.
+    /// Logs out. If several requests do so at once, one of them reports that it destroyed the session.
     async fn end(&mut self, number: usize, cookie: &str) {
         let result = self
             .request(number, cookie, async |session| session.destroy().unwrap())
             .await;
+        if result.has_event("destroyed") {
+            println!("did destroy {number}");
+        }
         if result.found {
-            assert!(result.has_event("destroyed"), "{:?}", result.events);
             self.ledger.set_ended(number).await;
             println!("did end {number}");
         }
