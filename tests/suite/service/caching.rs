@@ -59,6 +59,7 @@ const CACHEABLE: &[Lines] = &[
 const NOT_CACHEABLE: &[Lines] = &[
     &[],
     &[("cache-control", "max-age=0, must-revalidate")],
+    &[("cache-control", "private, max-age=60")],
     &[("cache-control", "max-age=\"0\"")],
     &[("cache-control", "public, max-age=60, private")],
     &[("cache-control", "public"), ("cache-control", "No-Store")],
