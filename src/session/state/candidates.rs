@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Maximum number of ids of one request that are looked up in the store. One that was never stored is looked up
-/// after them.
+/// after them. So as many dead sessions in front hide a living one.
 const MAX_LOOKUPS: usize = 4;
 
 /// An authenticated cookie of a request.

@@ -131,6 +131,29 @@ async fn a_living_session_wins_over_any_dead_one_in_front_of_it() {
 }
 
 #[tokio::test]
+async fn four_dead_sessions_in_front_hide_a_living_one_and_leave_it_alive() {
+    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
+        for death in Death::STORED {
+            let server = test_server(config().cookie_policy(policy));
+            let mut dead = Vec::new();
+            for _ in 0..4 {
+                dead.push(death.cookie(&server).await);
+            }
+            let own = stored(&server).await;
+            for count in [3, 4] {
+                let mut browser = own.clone();
+                for cookie in &dead[..count] {
+                    browser.jar.plant("session", cookie);
+                }
+                let found = data(&mut browser).await == json!({"n": 1});
+                assert_eq!(found, count == 3, "{count}, {death:?}, {policy:?}");
+            }
+            assert_eq!(data(&mut own.clone()).await, json!({"n": 1}), "{death:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_load_that_finds_the_living_session_sends_its_cookie() {
     let server = test_server(config());
     let stale = Death::Destroyed.cookie(&server).await;
