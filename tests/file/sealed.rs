@@ -232,6 +232,50 @@ async fn a_compaction_keeps_records_whose_key_is_missing_and_they_are_counted() 
 }
 
 #[tokio::test]
+async fn unencrypted_records_are_refused_by_setting_until_they_are_overwritten() {
+    let scratch = Scratch::new();
+    let strict = || encrypted(scratch.path()).refuse_unencrypted(true);
+    let store = strict().open().unwrap();
+    write(&store, 1).await;
+    write(&store, 2).await;
+    store.close().await.unwrap();
+    // A process without a key. Its close also writes hints.
+    let store = FileStore::open(scratch.path()).unwrap();
+    write(&store, 2).await;
+    write(&store, 3).await;
+    store.close().await.unwrap();
+    for verify in [false, true] {
+        let store = strict().verify_on_open(verify).open().unwrap();
+        for _ in 0..2 {
+            assert!(reads(&store, 1).await, "no other session has the tag");
+            for number in [2, 3] {
+                let refused = store.read(&key(number), None).await.unwrap_err();
+                let source = refused.source().unwrap().downcast_ref::<FileError>();
+                assert!(matches!(source, Some(FileError::Unencrypted)));
+                assert!(refused.is_unreadable(), "the visitor gets a new session");
+            }
+            store.compact().await.unwrap();
+        }
+        store.close().await.unwrap();
+    }
+    let store = strict().open().unwrap();
+    store.destroy(&key(1)).await.unwrap();
+    write(&store, 3).await;
+    assert!(reads(&store, 3).await);
+}
+
+#[test]
+fn unencrypted_records_are_not_refused_without_a_key_ring() {
+    let scratch = Scratch::new();
+    let builder = FileStore::builder(scratch.path()).refuse_unencrypted(true);
+    let refused = builder.open().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "file store option `refuse_unencrypted` is 1; allowed is 0 without `encrypt_with`"
+    );
+}
+
+#[tokio::test]
 async fn an_inspection_names_the_key_of_each_record() {
     let scratch = Scratch::new();
     write_sessions(scratch.path(), &ring(KEYS[0]), 0..10).await;

@@ -140,6 +140,19 @@ impl FileStoreBuilder {
         self
     }
 
+    /// Sets whether unencrypted records are refused (default: no). Requires [`encrypt_with`](Self::encrypt_with).
+    ///
+    /// Without this setting, a process that can write the files, but has no key, can add unencrypted records under any
+    /// key. With it, a read of such a record fails with [`FileError::Unencrypted`], no tag lists the record, and the
+    /// visitor gets a new session. A store with files of format version 1, whose tags are not encrypted, does not open.
+    ///
+    /// Turn it on when each session was written after encryption was turned on: a compaction encrypts no record that was
+    /// stored unencrypted.
+    pub const fn refuse_unencrypted(mut self, refuse: bool) -> Self {
+        self.options.refuse_unencrypted = refuse;
+        self
+    }
+
     /// Sets the size of the cache of session data in bytes (default 16 MiB; 0 turns it off).
     ///
     /// The cache holds the data that was written or read last, unencrypted. A hit needs no system

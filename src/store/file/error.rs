@@ -187,6 +187,13 @@ pub enum FileError {
     /// A record is encrypted, and the store was opened without a key ring.
     #[error("session data is encrypted, and no key ring is set; call `encrypt_with`")]
     NoKeys,
+    /// Data is not encrypted, and the store was opened with
+    /// [`refuse_unencrypted`](super::FileStoreBuilder::refuse_unencrypted).
+    #[error(
+        "session data is not encrypted, and unencrypted data is refused; destroy the session or open \
+         the store without `refuse_unencrypted`"
+    )]
+    Unencrypted,
     /// An option is out of its range.
     #[error("file store option `{option}` is {found}; allowed is {allowed}")]
     InvalidOption {
@@ -221,10 +228,10 @@ impl FileError {
         }
     }
 
-    /// Returns `true` if the data under the key was changed, so no key can decrypt it.
+    /// Returns `true` if the data under the key was changed, so no key can decrypt it, or if it is refused.
     pub(crate) const fn is_unreadable(&self) -> bool {
         match self {
-            Self::WrongKey => true,
+            Self::WrongKey | Self::Unencrypted => true,
             Self::Open(error) => !matches!(
                 error.reason(),
                 OpenReason::UnknownKey | OpenReason::UnknownVersion

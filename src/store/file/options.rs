@@ -104,6 +104,7 @@ pub(crate) struct Options {
     pub(crate) on_damage: OnDamage,
     pub(crate) verify_on_open: bool,
     pub(crate) cipher: Option<RecordCipher>,
+    pub(crate) refuse_unencrypted: bool,
     pub(crate) cache_bytes: usize,
     pub(crate) max_pending_bytes: usize,
 }
@@ -121,6 +122,7 @@ impl Default for Options {
             on_damage: OnDamage::default(),
             verify_on_open: false,
             cipher: None,
+            refuse_unencrypted: false,
             cache_bytes: 16 << 20,
             max_pending_bytes: 64 << 20,
         }
@@ -155,6 +157,9 @@ impl Options {
                 interval.as_secs(),
                 "an interval of at most 86400 seconds, or `Durability::Os`",
             ),
+            _ if self.refuse_unencrypted && self.cipher.is_none() => {
+                invalid("refuse_unencrypted", 1, "0 without `encrypt_with`")
+            }
             _ => Ok(()),
         }
     }

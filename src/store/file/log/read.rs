@@ -15,13 +15,13 @@ use crate::{
         Record, Tag, Version,
         file::{
             disk::DiskFile,
-            encryption::RecordCipher,
             error::FileError,
             event::FileEvent,
             format::{
                 frame::{FrameHeader, FrameKind, HEADER_LEN},
                 payload,
             },
+            options::Options,
         },
     },
 };
@@ -130,8 +130,8 @@ impl FileEngine {
             let path = self.log.disk().path().to_path_buf();
             FileError::io("read from the log in", path, error)
         })?;
-        let cipher = self.log.options().cipher.as_ref();
-        if complete && let Some(record) = decode_record(&head, payload, key, entry, cipher)? {
+        let options = self.log.options();
+        if complete && let Some(record) = decode_record(&head, payload, key, entry, options)? {
             self.cache.put(key, record.clone());
             return Ok(FetchOutcome::Record(record));
         }
@@ -157,6 +157,18 @@ impl FileEngine {
             }
         }
         Ok(())
+    }
+
+    /// Lists no unencrypted record under its tags if such records are refused.
+    pub(crate) fn unlist_refused(&self) {
+        if !self.log.options().refuse_unencrypted {
+            return;
+        }
+        let is_refused = |entry: &IndexEntry| entry.tagged && !entry.is_encrypted();
+        let mut writer = self.log.lock();
+        for (key, _) in self.index.entries(is_refused) {
+            writer.tags.remove(&key);
+        }
     }
 
     /// Handles a frame that does not match its index entry. Either the index has changed meanwhile,
@@ -201,7 +213,7 @@ fn decode_record(
     payload: Vec<u8>,
     key: &StoreKey,
     entry: IndexEntry,
-    cipher: Option<&RecordCipher>,
+    options: &Options,
 ) -> Result<Option<Record>, FileError> {
     let is_expected = |header: &FrameHeader| {
         header.kind == FrameKind::Write
@@ -218,7 +230,10 @@ fn decode_record(
     };
     let mut payload = Bytes::from(payload);
     if header.encrypted {
+        let cipher = options.cipher.as_ref();
         payload = cipher.ok_or(FileError::NoKeys)?.open(key, &payload)?;
+    } else if options.refuse_unencrypted {
+        return Err(FileError::Unencrypted);
     }
     if !header.tagged {
         return Ok(Some(Record::new(payload, version)));

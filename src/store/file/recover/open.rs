@@ -114,10 +114,14 @@ fn truncate(disk: &dyn Disk, id: u32, segment: &mut ScannedSegment) -> Result<()
     Ok(())
 }
 
-/// Fails if the key ring does not have the keys that the conversion of format version 1 needs.
+/// Fails if the key ring does not have the keys that the conversion of format version 1 needs, or if
+/// unencrypted data is refused. In that version, tags are not encrypted.
 fn check_conversion(scan: &LogScan<'_>, options: &Options) -> Result<(), FileError> {
     if !scan.is_old() {
         return Ok(());
+    }
+    if options.refuse_unencrypted {
+        return Err(FileError::Unencrypted);
     }
     let now = options.clock.now().max(scan.replay.time);
     let format = |id: u32| scan.segments.get(id).map(|segment| segment.format);
@@ -285,6 +289,7 @@ impl RecoveredLog {
             }
         }
         convert_version_1(&engine)?;
+        engine.unlist_refused();
         engine.index_encrypted_tags()?;
         Ok(engine)
     }
