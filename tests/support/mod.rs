@@ -20,6 +20,7 @@ pub mod playground;
 #[cfg(feature = "redis")]
 pub mod redis_servers;
 pub mod scratch;
+pub mod search;
 pub mod secrets;
 pub mod test_server;
 pub mod websocket;

@@ -7,7 +7,10 @@ use hyper_session::{
 };
 
 use crate::support::{
-    CookieServer, config, cookie_server, cookie_server::cookie_server_with, object,
+    CookieServer, config, cookie_server,
+    cookie_server::cookie_server_with,
+    object,
+    search::{contains, encodings},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,19 +47,35 @@ async fn the_next_request_gets_the_values_of_this_one() {
 async fn nothing_of_the_session_can_be_read_in_the_cookie() {
     let server = cookie_server();
     let mut browser = server.browser();
-    let id = browser
+    let (id, key) = browser
         .visit(async |session| {
             session.put("secret", "xyzzy").unwrap();
-            session.id().unwrap().to_string()
+            session.tag("user-4711").unwrap();
+            (session.id().unwrap(), session.store_key().unwrap())
         })
         .await;
-    let value = browser.jar.get("session-data").unwrap();
-    assert!(!value.contains("xyzzy") && !value.contains(&id));
-    assert!(
-        value
-            .bytes()
-            .all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
-    );
+    let id_text = id.to_string();
+    let words: [&[u8]; 6] = [
+        b"secret",
+        b"xyzzy",
+        b"user-4711",
+        id_text.as_bytes(),
+        id.as_bytes(),
+        key.as_bytes(),
+    ];
+    for name in ["session", "session-data"] {
+        let value = browser.jar.get(name).unwrap().as_bytes();
+        let is_base64 = |it: &u8| it.is_ascii_alphanumeric() || b"-_".contains(it);
+        assert!(value.iter().all(is_base64), "{name}");
+        for word in words {
+            assert!(!contains(value, word), "{name}: {word:?}");
+        }
+    }
+    // The search finds a word in a record that is only encoded.
+    for word in words {
+        let record = [&b"{\"secret\":\""[..], word, b"\"}"].concat();
+        assert!(encodings(&record).iter().all(|text| contains(text, word)));
+    }
 }
 
 #[tokio::test]
