@@ -79,9 +79,10 @@ fn new_key() -> StoreKey {
         .store_key()
 }
 
-/// Returns a store without limits, so that nothing is evicted.
+/// Returns a store with room for the largest number of sessions, so that nothing is evicted. A larger limit would give
+/// it more partitions than stores have.
 fn memory_store() -> MemoryStore {
-    let builder = MemoryStore::builder().max_records(u64::MAX);
+    let builder = MemoryStore::builder().max_records(largest_number() as u64);
     builder.max_bytes(u64::MAX).build()
 }
 

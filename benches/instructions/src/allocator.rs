@@ -6,6 +6,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    sync::atomic::{AtomicIsize, Ordering::Relaxed},
 };
 
 #[global_allocator]
@@ -13,12 +14,14 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
-    static BYTES: Cell<isize> = const { Cell::new(0) };
 }
+
+/// A block may be freed by another thread than the one that allocated it, so all threads have one count.
+static BYTES: AtomicIsize = AtomicIsize::new(0);
 
 fn count(bytes: isize) {
     COUNT.set(COUNT.get() + 1);
-    BYTES.set(BYTES.get() + bytes);
+    BYTES.fetch_add(bytes, Relaxed);
 }
 
 /// Returns the number of allocations of this thread. Growing a block counts as one.
@@ -26,9 +29,9 @@ pub(crate) fn allocations() -> u64 {
     COUNT.get()
 }
 
-/// Returns the number of bytes that this thread has allocated and not freed.
+/// Returns the number of bytes that all threads have allocated and not freed.
 pub(crate) fn bytes() -> isize {
-    BYTES.get()
+    BYTES.load(Relaxed)
 }
 
 struct CountingAllocator;
@@ -49,7 +52,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        BYTES.set(BYTES.get() - layout.size() as isize);
+        BYTES.fetch_sub(layout.size() as isize, Relaxed);
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.dealloc(block, layout) }
     }

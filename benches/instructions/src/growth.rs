@@ -1,9 +1,11 @@
-//! Growth of the memory store: bytes of a session, and the longest calls while the store grows.
+//! Growth of the memory store: bytes of a session, and the longest calls while the store grows, is full or is swept.
 //!
 //! `cargo bench --manifest-path benches/instructions/Cargo.toml --bench growth`. A number after `--`: the
-//! sessions (default: a million). Bytes are those that the program asked its allocator for, so the
-//! allocator's own are not included. Times need a machine without other work. The stalls of the machine itself are
-//! measured beside them: times of a loop that does nothing.
+//! sessions (default: a million). Words after `--` select parts: `flood`, `creations`, `calls`, `limit`. Bytes are those
+//! that the program asked its allocator for, so the allocator's own are not included. Times need a machine without
+//! other work. The stalls of the machine itself are measured beside them: times of a loop that does nothing.
+//!
+//! A store has the partitions that its default settings give it for a million sessions.
 
 use std::{
     env,
@@ -16,11 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::{Bytes, BytesMut};
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::{SessionId, StoreKey},
     store::{
-        Expected, MemoryStore, Store, StoreFuture, Tag, TagStore, Tags, WriteOutcome, WriteRequest,
+        Expected, MemoryStore, ReadOutcome, Store, StoreFuture, Tag, TagStore, Tags, WriteOutcome,
+        WriteRequest, memory::MemoryStoreBuilder,
     },
 };
 
@@ -30,6 +34,34 @@ mod allocator;
 const DATA: usize = 256;
 
 const TTL: Duration = Duration::from_secs(3600);
+
+/// A prime, so that sessions come in an order that is not that of their creation.
+const STEP: u64 = 7919;
+
+/// One session in so many does not end in the flood.
+const LIVE: u64 = 10;
+
+/// The buffer of a record.
+#[derive(Clone, Copy)]
+enum Buffer {
+    /// As a session writes it, with a reference count.
+    Session,
+    /// Without a reference count, as a caller of the store may write it.
+    Plain,
+}
+
+impl Buffer {
+    fn record(self) -> Bytes {
+        match self {
+            Self::Session => {
+                let mut bytes = BytesMut::with_capacity(DATA);
+                bytes.resize(DATA, b'x');
+                bytes.split().freeze()
+            }
+            Self::Plain => vec![b'x'; DATA].into(),
+        }
+    }
+}
 
 /// The tags of the sessions.
 #[derive(Clone, Copy)]
@@ -42,56 +74,114 @@ enum Tagging {
 }
 
 fn main() {
-    let number = env::args().skip(1).find_map(|it| it.parse().ok());
+    let words: Vec<String> = env::args().skip(1).collect();
+    let number = words.iter().find_map(|it| it.parse().ok());
     let sessions: u64 = number.unwrap_or(1_000_000);
-    for (name, tagging) in [
-        ("no tag", Tagging::None),
-        ("a tag each", Tagging::Distinct),
-        ("one tag for all", Tagging::Common),
-    ] {
-        grow(name, sessions, tagging);
+    let parts: [(&str, fn(u64)); 4] = [
+        // The first, so that no memory is resident that another part has freed.
+        ("flood", end_flood),
+        ("creations", grow_all),
+        ("calls", time_calls),
+        ("limit", create_at_limit),
+    ];
+    let is_named = |name: &str| words.iter().any(|it| it == name);
+    let is_any_named = parts.iter().any(|(name, _)| is_named(name));
+    for (name, measure) in parts {
+        if is_named(name) || !is_any_named {
+            measure(sessions);
+        }
     }
-    create_at_limit(sessions);
-    end_flood(sessions);
 }
 
-/// Lets all sessions of a store expire at once. Prints the memory before and after the sweeps that free them, and the
-/// times of a reader beside the sweeps.
+/// Returns a builder of a store that holds the sessions and evicts none.
+fn builder(sessions: u64) -> MemoryStoreBuilder {
+    MemoryStore::builder()
+        .max_records(sessions)
+        .max_bytes(u64::MAX)
+}
+
+fn create(store: &MemoryStore, number: u64, ttl: Duration) -> Duration {
+    let key = key(number);
+    let request = WriteRequest::new(&key, Buffer::Session.record(), ttl, Expected::Absent);
+    let began = Instant::now();
+    let written = ready(store.write(request));
+    let time = began.elapsed();
+    assert!(matches!(written, WriteOutcome::Done(_)), "the key is new");
+    time
+}
+
+/// Prints the times of reads, touches and destroys, and of creations that free ended sessions and tombstones.
+fn time_calls(sessions: u64) {
+    let clock = Clock::manual(Timestamp::from_millis(1));
+    let store = builder(sessions).clock(clock.clone()).build();
+    for number in 0..sessions {
+        create(&store, number, TTL);
+    }
+    println!("calls, {sessions} sessions of {DATA} B");
+    let all = || (0..sessions).map(|number| number * STEP % sessions);
+    print_times(
+        "  reads",
+        time_each(all(), |key| drop(ready(store.read(key, None)))),
+    );
+    print_times(
+        "  touches",
+        time_each(all(), |key| assert!(ready(store.touch(key, TTL)))),
+    );
+    let half = all().take(sessions as usize / 2);
+    print_times(
+        "  destroys of a half",
+        time_each(half, |key| ready(store.destroy(key))),
+    );
+    clock.advance(2 * TTL);
+    let new = sessions..sessions + sessions / 2;
+    let times = new.map(|number| create(&store, number, TTL)).collect();
+    print_times("  creations that free the ended", times);
+    let began = Instant::now();
+    let freed = store.sweep();
+    println!("  a sweep of {freed} others: {:?}", began.elapsed());
+    assert_eq!(store.stats().records, sessions / 2, "the new ones are left");
+}
+
+/// Calls a function with the key of each number. Returns the time of each call.
+fn time_each(numbers: impl Iterator<Item = u64>, call: impl Fn(&StoreKey)) -> Vec<Duration> {
+    let time = |number| {
+        let key = key(number);
+        let began = Instant::now();
+        call(&key);
+        began.elapsed()
+    };
+    numbers.map(time).collect()
+}
+
+/// Lets nine of ten sessions of a store expire at once. Prints the memory before and after the sweeps that free them,
+/// and the times of a reader of the others beside the sweeps.
 fn end_flood(sessions: u64) {
     let clock = Clock::manual(Timestamp::from_millis(1));
-    let store = MemoryStore::builder().max_records(u64::MAX);
-    let store = store.max_bytes(u64::MAX).clock(clock.clone()).build();
+    let store = builder(sessions).clock(clock.clone()).build();
+    // Is resident before and after the flood, and never grows.
+    let mut times = vec![Duration::MAX; sessions as usize];
+    times.clear();
     let before = (allocator::bytes(), resident());
     for number in 0..sessions {
-        let key = key(number);
-        let data = vec![b'x'; DATA];
-        ready(store.write(WriteRequest::new(&key, data, TTL, Expected::Absent)));
+        let is_live = number % LIVE == 0;
+        create(&store, number, if is_live { 4 * TTL } else { TTL });
     }
     let full = (allocator::bytes() - before.0, resident());
     clock.advance(2 * TTL);
-    let live = key(sessions);
-    ready(store.write(WriteRequest::new(&live, "x", TTL, Expected::Absent)));
     let is_swept = AtomicBool::new(false);
-    let times = thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut times = Vec::new();
-            while !is_swept.load(Relaxed) {
-                let began = Instant::now();
-                ready(store.read(&live, None));
-                times.push(began.elapsed());
-            }
-            times
-        });
+    let (freed, sweep) = thread::scope(|scope| {
+        scope.spawn(|| read_until(&is_swept, &store, sessions, &mut times));
+        let began = Instant::now();
         let freed = store.sweep();
         is_swept.store(true, Relaxed);
-        assert!(freed as u64 <= sessions, "the live session stays");
-        reader.join().expect("the session is stored")
+        (freed, began.elapsed())
     });
-    assert_eq!(store.stats().records, 1, "the others have expired");
-    println!("{sessions} sessions of {DATA} B expire at once");
-    // Drops the times, which take memory.
-    print_times("  reads beside the sweep", times);
     let left = (allocator::bytes() - before.0, resident());
+    let live = sessions.div_ceil(LIVE);
+    assert_eq!(freed as u64, sessions - live, "the live sessions stay");
+    assert_eq!(store.stats().records, live, "the others have expired");
+    println!("{freed} of {sessions} sessions of {DATA} B expire at once; a sweep in {sweep:?}");
+    print_times("  reads of the others beside the sweep", times);
     println!(
         "  allocated: {} kB, then {} kB",
         full.0 / 1000,
@@ -101,6 +191,30 @@ fn end_flood(sessions: u64) {
         "  resident: {} kB before, {} kB, then {} kB",
         before.1, full.1, left.1
     );
+}
+
+/// Reads random live sessions until the end of the sweep. Adds as many times as there is room for.
+fn read_until(
+    is_swept: &AtomicBool,
+    store: &MemoryStore,
+    sessions: u64,
+    times: &mut Vec<Duration>,
+) {
+    let live = sessions.div_ceil(LIVE);
+    let mut random = 1_u64;
+    while times.is_empty() || !is_swept.load(Relaxed) {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let key = key((random >> 32) % live * LIVE);
+        let began = Instant::now();
+        let read = ready(store.read(&key, None));
+        let time = began.elapsed();
+        assert!(matches!(read, ReadOutcome::Found(_)), "the session is live");
+        if times.len() < times.capacity() {
+            times.push(time);
+        }
+    }
 }
 
 /// Returns the resident memory of this process in kB.
@@ -113,34 +227,42 @@ fn resident() -> u64 {
 
 /// Creates as many sessions again as the store may have, so that each creation evicts, and prints the times of the calls.
 fn create_at_limit(sessions: u64) {
-    let store = MemoryStore::builder().max_records(sessions);
-    let store = store.max_bytes(u64::MAX).build();
-    let mut times = Vec::with_capacity(sessions as usize);
-    for number in 0..2 * sessions {
-        let key = key(number);
-        let request = WriteRequest::new(&key, vec![b'x'; DATA], TTL, Expected::Absent);
-        let began = Instant::now();
-        let written = ready(store.write(request));
-        if number >= sessions {
-            times.push(began.elapsed());
-        }
-        assert!(matches!(written, WriteOutcome::Done(_)), "the key is new");
+    let store = builder(sessions).build();
+    for number in 0..sessions {
+        create(&store, number, TTL);
     }
+    let more = sessions..2 * sessions;
+    let times = more.map(|number| create(&store, number, TTL)).collect();
     let stored = store.stats().records;
     assert!(stored <= sessions, "{stored} sessions are over the limit");
     println!("{sessions} sessions of {DATA} B more than the limit of {sessions}");
     print_times("  creations", times);
 }
 
+fn grow_all(sessions: u64) {
+    for (name, buffer, tagging) in [
+        ("no tag", Buffer::Session, Tagging::None),
+        ("a tag each", Buffer::Session, Tagging::Distinct),
+        ("one tag for all", Buffer::Session, Tagging::Common),
+        ("plain buffers, no tag", Buffer::Plain, Tagging::None),
+        (
+            "plain buffers, a tag each",
+            Buffer::Plain,
+            Tagging::Distinct,
+        ),
+    ] {
+        grow(name, sessions, buffer, tagging);
+    }
+}
+
 /// Creates the sessions, and prints the bytes of each and the times of the calls.
-fn grow(name: &str, sessions: u64, tagging: Tagging) {
-    let store = MemoryStore::builder().max_records(u64::MAX);
-    let store = store.max_bytes(u64::MAX).build();
+fn grow(name: &str, sessions: u64, buffer: Buffer, tagging: Tagging) {
+    let store = builder(sessions).build();
     let mut times = Vec::with_capacity(sessions as usize);
     let before = allocator::bytes();
     for number in 0..sessions {
         let (key, tags) = (key(number), tags(number, tagging));
-        let request = WriteRequest::new(&key, vec![b'x'; DATA], TTL, Expected::Absent);
+        let request = WriteRequest::new(&key, buffer.record(), TTL, Expected::Absent);
         let began = Instant::now();
         let written = ready(store.write(request.tags(tags)));
         times.push(began.elapsed());
