@@ -54,8 +54,8 @@ const PAGE: usize = 1_024;
 ///   least recently used if all sessions have the same time to live. The record just written is never
 ///   evicted. `destroy` of a session writes a fence first, so it evicts other records from a full store, even if the
 ///   session was never stored. Concurrent writers may exceed a limit, or fall below it, by the records that they are
-///   writing. `max_bytes` counts data and tags; a record without tags takes about 150 bytes more
-///   (`benches/README.md` lists them), and a session's record up to 64 unused bytes.
+///   writing. `max_bytes` counts data and tags. A session takes about 210 bytes more, and about 150 more
+///   with a tag of its own (`benches/README.md` lists them). A reused buffer has up to 64 unused bytes.
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
 ///   it the store evicts the oldest tombstone. Its key is no longer fenced: a slow request
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
