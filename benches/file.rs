@@ -5,9 +5,9 @@
 //! rounds. `FILE_BENCH_DIR` sets the directory (`target`), and `FILE_BENCH_N` sets the number of
 //! sessions of the large store (1,000,000).
 //!
-//! `FILE_BENCH_ROWS` selects rows: `writes`, `reads`, `always` (synced writes), `open`. Two take long and
-//! run only if they are selected: `huge` is a store of 10,000,000 sessions, and `day` is a day with
-//! 1,000,000 visitors in compressed time.
+//! `FILE_BENCH_ROWS` selects rows: `writes`, `reads`, `always` (synced writes), `open`. Three take long and
+//! run only if they are selected: `huge` is a store of 10,000,000 sessions, `day` is a day with
+//! 1,000,000 visitors in compressed time, and `compaction` overwrites sessions until the compaction is steady.
 
 #![allow(
     clippy::expect_used,
@@ -84,6 +84,7 @@ fn main() {
             bench_large_store(&runtime, &directory, &data, LargeStore::Plain, 10_000_000);
         }
         Ok("day") => bench_day(&runtime, &directory, &data),
+        Ok("compaction") => bench_compaction(&runtime, &directory, &data),
         Ok("writes") => bench_writes(&runtime, &directory, &data),
         Ok("reads") => bench_reads(&runtime, &directory, &data),
         Ok("always") => bench_synced_writes(&runtime, &directory, &data),
@@ -461,6 +462,71 @@ fn bench_backlog(runtime: &Runtime, store: &FileStore, data: &Bytes, count: u64)
         stats.disk_bytes as f64 / 1e6,
         stats.disk_limit as f64 / 1e6,
     );
+}
+
+/// Measures what compactions copy while sessions are overwritten at random as fast as possible. Ends when three windows
+/// copied about the same.
+fn bench_compaction(runtime: &Runtime, directory: &Path, data: &Bytes) {
+    const WINDOW: u64 = 1_000_000;
+    const MAX_WINDOWS: usize = 40;
+    const TOLERANCE: f64 = 0.01;
+    let path = directory.join("compaction");
+    let store = FileStore::builder(&path).durability(Durability::Os);
+    let store = store.open().expect("a store");
+    let count = 10 * SESSIONS;
+    write_all(runtime, &store, 0..count, data);
+    let (mut random, mut ratios) = (1_u64, Vec::new());
+    let is_steady = |ratios: &[f64]| {
+        let last = ratios.last_chunk::<3>();
+        last.is_some_and(|last| last.iter().all(|it| (it - last[2]).abs() <= TOLERANCE))
+    };
+    while !is_steady(&ratios) {
+        assert!(ratios.len() < MAX_WINDOWS, "the compaction is never steady");
+        let before = store.stats();
+        // The length of the log, in lengths of the live data.
+        let (mut length, mut samples) = (0.0, 0.0);
+        let each = time_per_op(WINDOW, || {
+            for number in 0..WINDOW {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let next = (random >> 33) % count;
+                write_all(runtime, &store, next..next + 1, data);
+                if number % (WINDOW / 200) == 0 {
+                    length += log_bytes(&path) as f64 / store.stats().live_bytes as f64;
+                    samples += 1.0;
+                }
+            }
+        });
+        let stats = store.stats();
+        let copied = stats.compacted_kept_bytes - before.compacted_kept_bytes;
+        let written = WINDOW * (FRAME_HEADER + RECORD as u64);
+        let (ratio, length) = (copied as f64 / written as f64, length / samples);
+        println!(
+            "{count} sessions, {WINDOW} overwritten, {each:.2} us each, {} waits: {ratio:.3} bytes copied for each byte \
+             written; log {length:.2} times the live data, which copies {:.3} if compacted in order",
+            stats.waits - before.waits,
+            copied_in_order(length),
+        );
+        ratios.push(ratio);
+    }
+}
+
+/// Returns the bytes of all segments in a directory.
+fn log_bytes(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).expect("a directory").flatten();
+    let segments = entries.filter(|it| it.path().extension().is_none_or(|it| it != "hint"));
+    // A compaction may have removed one.
+    segments
+        .filter_map(|it| Some(it.metadata().ok()?.len()))
+        .sum()
+}
+
+/// Returns the bytes that are copied for each byte written under uniform overwrites, if the oldest segment is always
+/// compacted and the log is `length` times as long as the live data.
+fn copied_in_order(length: f64) -> f64 {
+    let live = (0..100).fold(0.5_f64, |live, _| (length * (live - 1.0)).exp());
+    live / (1.0 - live)
 }
 
 /// The minutes after the first request at which a visitor renews the session.
