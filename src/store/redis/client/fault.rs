@@ -1,6 +1,6 @@
 //! The reasons why a server cannot be connected to.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use fred::{
     error::{Error as FredError, ErrorKind},
@@ -28,7 +28,8 @@ pub(super) struct Target {
     /// Host and port, if the connection goes directly to them.
     address: Option<(String, u16)>,
     uses_tls: bool,
-    password: Option<String>,
+    /// The passwords for the servers and for the sentinels, the longest first.
+    secrets: Vec<String>,
 }
 
 impl Target {
@@ -57,7 +58,7 @@ impl Target {
             name: name.into(),
             address,
             uses_tls: config.tls.is_some(),
-            password: config.password.clone(),
+            secrets: secrets(config),
         }
     }
 
@@ -132,18 +133,32 @@ impl Target {
         Ok(start)
     }
 
-    /// Removes from a text what may repeat the password.
+    /// Removes from a text what may repeat a password.
     fn clean(&self, text: &str) -> Box<str> {
         // Servers that do not know `HELLO` repeat its arguments.
         let text = text
             .split_once(", with args")
             .map_or(text, |(start, _)| start);
-        let text = os_message(text).trim();
-        match self.password.as_deref() {
-            Some(password) if !password.is_empty() => text.replace(password, "…").into(),
-            _ => text.into(),
+        let mut text = os_message(text).trim().to_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret, "…");
         }
+        text.into()
     }
+}
+
+/// Returns the passwords in a configuration, the longest first. Else a short one could leave the end of a longer
+/// one.
+fn secrets(config: &Config) -> Vec<String> {
+    let of_sentinels = match &config.server {
+        ServerConfig::Sentinel { password, .. } => password.clone(),
+        _ => None,
+    };
+    let secrets = [config.password.clone(), of_sentinels];
+    let mut secrets: Vec<_> = secrets.into_iter().flatten().collect();
+    secrets.retain(|secret| !secret.is_empty());
+    secrets.sort_by_key(|secret| Reverse(secret.len()));
+    secrets
 }
 
 fn host_and_port(host: &str, port: u16) -> String {
@@ -194,3 +209,6 @@ pub(super) fn is_permanent(problem: &ConnectProblem) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;
