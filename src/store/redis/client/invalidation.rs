@@ -45,7 +45,6 @@ impl Connection {
         AbortOnDropHandle(runtime.spawn(async move {
             let mut events = ConnectionEvents::new(&fred);
             loop {
-                let mut pause = ConnectionEvents::RETRY_PAUSE;
                 match run_command(&fred, time_limit, "CLIENT", &["TRACKING", "ON"]).await {
                     Some(Ok(_)) => {
                         let guard = TrackingGuard::new(&tracking, &*listener);
@@ -55,11 +54,11 @@ impl Connection {
                             reconnect.notify_one();
                         }
                     }
-                    // The user may not run it.
-                    Some(Err(AttemptError::Final(_))) => pause = ConnectionEvents::DENIED_PAUSE,
+                    // The user may not run it. Each attempt would be in the server's log.
+                    Some(Err(AttemptError::Final(_))) => events.wait_for_opening().await,
                     Some(Err(_)) | None => {}
                 }
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(ConnectionEvents::RETRY_PAUSE).await;
                 events = ConnectionEvents::new(&fred);
             }
         }))
@@ -104,9 +103,6 @@ impl ConnectionEvents {
     /// The pause between two attempts to switch tracking on.
     const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-    /// The pause after the server has rejected tracking.
-    const DENIED_PAUSE: Duration = Duration::from_secs(1);
-
     /// The time between two checks of a connection without traffic. A copy of a value is stale by at
     /// most this and the command timeout.
     const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -117,6 +113,12 @@ impl ConnectionEvents {
             errors: fred.error_rx(),
             connects: fred.reconnect_rx(),
         }
+    }
+
+    /// Waits until the connection is opened again.
+    async fn wait_for_opening(&mut self) {
+        // If events were missed, there was an opening among them.
+        let _opened = self.connects.recv().await;
     }
 
     /// Reports changes to `listener` until some may be missed. Returns `true` if the server no longer

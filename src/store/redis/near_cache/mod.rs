@@ -61,6 +61,9 @@ pub struct CachedRedisStoreBuilder {
 
 impl RedisStoreBuilder {
     /// Adds a near cache in front of the store; see [`CachedRedisStore`].
+    ///
+    /// If the user may not run `CLIENT TRACKING`, nothing is cached. The store tries it again when it opens the
+    /// connection again.
     pub fn with_near_cache(self) -> CachedRedisStoreBuilder {
         let limits = CacheLimits {
             entries: 10_000,
