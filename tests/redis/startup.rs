@@ -10,7 +10,7 @@ use hyper_session::{
     store::{StoreError, redis::RedisStore},
 };
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::support::{
     playground::{Playground, ops},
@@ -203,6 +203,43 @@ async fn a_sentinel_under_another_url_is_an_error_at_once() {
             sentinel,
             "server does not run `GET`, like a Sentinel; write the scheme",
         );
+    }
+}
+
+/// Serves the protocol of Redis on one connection after the other. Rejects `GET` with this error.
+async fn reject_get(listener: tokio::net::TcpListener, error: &'static str) {
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let (from_client, mut to_client) = client.into_split();
+            let mut lines = BufReader::new(from_client).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let reply = match &*line {
+                    "HELLO 3" => "%1\r\n+proto\r\n:3\r\n",
+                    "GET" => error,
+                    "PING" | "CLIENT" | "INFO" => "-ERR not supported\r\n",
+                    _ => continue,
+                };
+                let _ = to_client.write_all(reply.as_bytes()).await;
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn only_an_unknown_get_is_that_of_a_server_of_another_kind() {
+    for (error, expected) in [
+        (
+            "-ERR unknown command 'GET', with args beginning with: 'x'\r\n",
+            "server does not run `GET`",
+        ),
+        ("-ERR backend is full\r\n", "rejected the command: ERR"),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(reject_get(listener, error));
+        let text = error_at_once(&format!("redis://127.0.0.1:{port}")).await;
+        assert!(text.contains(expected), "{error}: {text}");
+        serving.abort();
     }
 }
 

@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 /// the store's methods return.
 ///
 /// Its text contains no session data, session keys or passwords. Of a server's error message to a
-/// command, it contains only the code and the name of a denied command.
+/// command, it contains only the code, the name of a denied command, and no more than the start of the message if
+/// the server does not know the command or is not part of a cluster.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
@@ -303,7 +304,8 @@ pub enum ServerRejection {
         /// the user may not use keys with this prefix.
         command: Option<Box<str>>,
     },
-    /// Any other rejection: the code at the start of the server's message.
+    /// Any other rejection: the code at the start of the server's message. Or more of it, if the server does
+    /// not know the command (`ERR unknown command`) or is not part of a cluster.
     #[error("{0}")]
     Other(Box<str>),
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     ConnectProblem, RedisError, ServerRejection,
-    client::{Node, RedisCommand, Reply},
+    client::{NO_CLUSTER, Node, RedisCommand, Reply, UNKNOWN_COMMAND},
     command_runner::CommandRunner,
     key_names::KeyNames,
     log,
@@ -76,7 +76,7 @@ impl CommandRunner {
         };
         let server = Arc::clone(node.server());
         match rejection {
-            ServerRejection::Other(_) => RedisError::Connect {
+            ServerRejection::Other(text) if **text == *UNKNOWN_COMMAND => RedisError::Connect {
                 server,
                 problem: ConnectProblem::NoGet,
             },
@@ -139,7 +139,7 @@ impl CommandRunner {
             let command = || RedisCommand::keyless_at(self.names.session(key), name, args);
             let checked = self.run_at_startup(timeout, command).await;
             checked.map_err(|error| match error {
-                RedisError::Rejected(ServerRejection::Other(_)) if *name == "CLUSTER" => {
+                RedisError::Rejected(ServerRejection::Other(text)) if *text == *NO_CLUSTER => {
                     RedisError::Connect {
                         server: Arc::clone(node.server()),
                         problem: ConnectProblem::NoCluster,

@@ -51,7 +51,7 @@ pub(super) use self::{
     command::{RedisCommand, Script},
     invalidation::InvalidationListener,
     node::Node,
-    reply::{Answer, AttemptError, Reply, TrackingId},
+    reply::{Answer, AttemptError, NO_CLUSTER, Reply, TrackingId, UNKNOWN_COMMAND},
 };
 use super::{
     ConnectProblem, RedisError,

@@ -205,7 +205,10 @@ fn parse_error(message: &str) -> AttemptError {
             code: "NOPERM".into(),
             command: denied_command(message).map(Into::into),
         },
-        code => ServerRejection::Other(code.into()),
+        code => {
+            let known = KNOWN_ERRORS.iter().find(|text| message.starts_with(**text));
+            ServerRejection::Other((*known.unwrap_or(&code)).into())
+        }
     };
     AttemptError::Final(RedisError::Rejected(rejection))
 }
@@ -223,6 +226,16 @@ const SCRIPT_DENIALS: [&str; 2] = [
     "The user executing the script can't",
     "ACL failure in script",
 ];
+
+/// The start of the message about a command that the server does not know.
+pub(in crate::store::redis) const UNKNOWN_COMMAND: &str = "ERR unknown command";
+
+/// The message of a server that is not part of a cluster.
+pub(in crate::store::redis) const NO_CLUSTER: &str =
+    "ERR This instance has cluster support disabled";
+
+/// The starts of messages that say more than their code and repeat no argument.
+const KNOWN_ERRORS: [&str; 2] = [UNKNOWN_COMMAND, NO_CLUSTER];
 
 /// Returns the new address in `MOVED 3999 127.0.0.1:6381`.
 fn moved_address(message: &str) -> Option<&str> {
