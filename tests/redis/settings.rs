@@ -15,6 +15,7 @@ use crate::support::{
     Browser, EventLog, KEY,
     redis_servers::{
         Server,
+        proxy::{Network, Proxy},
         sessions::{HOUR, create_session, record},
         wait_until,
     },
@@ -159,10 +160,11 @@ async fn times_without_a_limit_are_accepted() {
 
 /// Starts a service with these keys, and returns its events.
 async fn start(server: &Server, prefix: &str, keys: &[&str]) -> (Sessions, EventLog) {
-    let toml = format!(
-        "store = 'redis'\n[stores.redis]\nurl = '{}'\nprefix = '{prefix}'",
-        server.url()
-    );
+    start_at(&server.url(), prefix, keys).await
+}
+
+async fn start_at(url: &str, prefix: &str, keys: &[&str]) -> (Sessions, EventLog) {
+    let toml = format!("store = 'redis'\n[stores.redis]\nurl = '{url}'\nprefix = '{prefix}'");
     let mut config = toml::from_str::<SessionConfig>(&toml)
         .unwrap()
         .app_key(keys[0]);
@@ -214,6 +216,24 @@ async fn another_application_with_the_same_prefix_is_reported() {
             !marker.windows(key.len()).any(|part| part == key),
             "no secret"
         );
+    }
+}
+
+/// Each reply of the start is lost once.
+#[tokio::test]
+async fn another_application_is_reported_if_a_reply_is_lost() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let mut is_lost = true;
+    let mut replies_before = 0;
+    while is_lost {
+        start(&server, "session:", &[KEY]).await;
+        proxy.set(Network::CutReply(replies_before));
+        let (_, events) = start_at(&proxy.url(), "session:", &[SECOND_KEY]).await;
+        let reports = events.with_name("prefix_shared");
+        assert_eq!(reports.len(), 1, "after {replies_before} replies");
+        is_lost = proxy.network() == Network::Normal;
+        replies_before += 1;
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     ConnectProblem, RedisError, ServerRejection,
+    application::Application,
     client::{NO_CLUSTER, Node, RedisCommand, Reply, UNKNOWN_COMMAND},
     command_runner::CommandRunner,
     key_names::KeyNames,
@@ -176,8 +177,8 @@ impl CommandRunner {
         Ok(())
     }
 
-    /// Replaces the marker, and reports another application that has written it. Does nothing at the
-    /// second call.
+    /// Replaces the marker, and reports another application that has written it. Does nothing once that has
+    /// succeeded.
     async fn mark_application(&self) -> Result<(), RedisError> {
         let Some(application) = &self.settings.application else {
             return Ok(());
@@ -185,20 +186,35 @@ impl CommandRunner {
         if application.is_marked.load(Relaxed) {
             return Ok(());
         }
+        let name = || self.names.application();
+        // If the reply to `SET` is lost, its next attempt returns the new marker. So read the former one before.
+        let found = self.query(|| RedisCommand::get(name())).await?;
+        let is_reported = self.report_other(application, &found);
         let marker = application.marker(Clock::system().now());
         let command = || {
             let args = [marker.clone(), Bytes::from_static(b"GET")];
-            RedisCommand::new("SET", self.names.application(), args)
+            RedisCommand::new("SET", name(), args)
         };
-        let before = self.query(command).await?;
+        let replaced = self.query(command).await?;
         application.is_marked.store(true, Relaxed);
-        if let Reply::Bytes(before) = before
-            && let Some(start) = application.other_start(&before)
-        {
-            log::shared_prefix(&self.settings.prefix, start);
-            (application.on_shared_prefix)(&self.settings.prefix, start);
+        if !is_reported {
+            // Another application may have started between the two commands.
+            self.report_other(application, &replaced);
         }
         Ok(())
+    }
+
+    /// Reports another application, if it wrote this marker. Returns `true` if it did.
+    fn report_other(&self, application: &Application, marker: &Reply) -> bool {
+        let Reply::Bytes(marker) = marker else {
+            return false;
+        };
+        let Some(start) = application.other_start(marker) else {
+            return false;
+        };
+        log::shared_prefix(&self.settings.prefix, start);
+        (application.on_shared_prefix)(&self.settings.prefix, start);
+        true
     }
 }
 
