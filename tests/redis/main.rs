@@ -28,6 +28,7 @@ mod permissions;
 mod processes;
 mod rejections;
 mod replicas;
+mod scans;
 mod settings;
 mod startup;
 mod tags;

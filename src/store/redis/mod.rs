@@ -390,8 +390,11 @@ impl TagStore for RedisStore {
 }
 
 impl ScanStore for RedisStore {
-    /// Runs one `SCAN` on one server. In a cluster, a session may be missing if its slot moves to another
-    /// server during the scan.
+    /// Runs one `SCAN` on one server. If the server restarts or a failover replaces it, the scan visits its keys
+    /// again from the first one. The store finds a restart, and a failover of Sentinel, only if the user may run
+    /// `INFO`. In a cluster, a session may be missing if its slot moves to another server during the scan.
+    ///
+    /// A cursor contains the addresses of servers.
     fn scan_page(&self, from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
         let from = from.cloned();
         self.run_operation("scan", |runner| async move { runner.scan_page(from).await })

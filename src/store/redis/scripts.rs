@@ -310,6 +310,19 @@ pub(super) static REMOVE_FROM_INDEX: LazyLock<Script> = script!(
     "return 1",
 );
 
+/// Runs one `SCAN`. `ARGV`: its cursor, the id of the server's process to which the cursor belongs, the pattern of
+/// the names, the number of keys to inspect.
+///
+/// Each process has an order of its own. If another one runs now, begins again. Returns the id of the process, the
+/// next cursor and the names. The id is empty if the user may not run `INFO`.
+pub(super) const SCAN: &str = concat!(
+    "local info = redis.pcall('INFO', 'server')\n",
+    "local process = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''\n",
+    "local cursor = process == ARGV[2] and ARGV[1] or '0'\n",
+    "local page = redis.call('SCAN', cursor, 'MATCH', ARGV[3], 'COUNT', ARGV[4])\n",
+    "return {process, page[1], page[2]}\n",
+);
+
 /// Runs each command of the scripts once, on a key without a value.
 ///
 /// Returns the name of the first command that the user may not run, or an empty string. Servers do not

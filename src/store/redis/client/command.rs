@@ -104,11 +104,13 @@ impl RedisCommand {
         )
     }
 
-    /// Makes a `SCAN` of one server from `cursor` on, for keys whose names match `pattern`.
-    pub(in crate::store::redis) fn scan(cursor: Bytes, pattern: Bytes, count: u32) -> Self {
-        let [matches, counts] = [Bytes::from_static(b"MATCH"), Bytes::from_static(b"COUNT")];
-        let args = [cursor, matches, pattern, counts, count.to_string().into()];
-        Self::keyless("SCAN", args)
+    /// Makes a command that runs a script without keys on one server.
+    pub(in crate::store::redis) fn keyless_script<const N: usize>(
+        source: &'static str,
+        args: [Bytes; N],
+    ) -> Self {
+        let head = [source, "0"].map(|arg| Bytes::from_static(arg.as_bytes()));
+        Self::keyless("EVAL", head.into_iter().chain(args))
     }
 
     fn from_parts(kind: CommandKind, key: Bytes, args: impl IntoIterator<Item = Bytes>) -> Self {
