@@ -21,7 +21,7 @@ use crate::support::redis_servers::{
     Server,
     groups::Cluster,
     proxy::{Network, Proxy},
-    sessions::{HOUR, cause, create_session, key, keys, record},
+    sessions::{HOUR, cause, create_session, key, keys, record, tags},
     wait_until,
 };
 
@@ -326,4 +326,27 @@ async fn a_silent_connection_beside_another_is_reopened_even_if_every_caller_can
             assert!(start.elapsed() < Duration::from_secs(60), "{silenced}");
         }
     }
+}
+
+/// The first command of the operation leaves too little time for the second one.
+#[tokio::test]
+async fn an_operation_that_runs_out_of_time_at_a_slow_server_is_no_outage() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let store = RedisStore::builder(&proxy.url())
+        .pool_size(1)
+        .command_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(3))
+        .connect()
+        .await
+        .unwrap();
+    proxy.set(Network::Slow(Duration::from_millis(1_600)));
+    let key = key();
+    let write = WriteRequest::new(&key, "data", HOUR, Expected::Absent);
+    let error = store.write(write.tags(tags(&["a"]))).await.unwrap_err();
+    assert!(
+        matches!(cause(&error), RedisError::TimedOut { .. }),
+        "{error}"
+    );
+    assert_eq!(store.stats().outages, 0);
 }

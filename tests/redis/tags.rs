@@ -423,3 +423,25 @@ async fn a_touch_whose_extension_fails_is_refused_only_if_the_session_could_be_m
     let left = pttl(&nodes, &format!("session:{key}"));
     assert!(left <= HOUR_MS, "the touch was not applied");
 }
+
+/// The cleanup begins after the write's last command, and its own last command has too little time.
+#[tokio::test]
+async fn a_cleanup_that_runs_out_of_time_at_a_slow_server_is_no_outage() {
+    let nodes = [Server::start()];
+    let proxy = Proxy::to(nodes[0].port).await;
+    let store = RedisStore::builder(&proxy.url())
+        .pool_size(1)
+        .command_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_millis(3_800))
+        .connect()
+        .await
+        .unwrap();
+    set_entry(&nodes, "a", key().as_bytes(), 1_000_000);
+    // The replies to two concurrent commands are delayed one after the other.
+    proxy.set(Network::Slow(Duration::from_millis(800)));
+    let key = key();
+    let request = WriteRequest::new(&key, "data", HOUR, Expected::Absent);
+    let written = store.write(request.tags(tags(&["a"]))).await;
+    assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+    assert_eq!(store.stats().outages, 0);
+}

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::{
     RedisError, RedisStats, ServerRejection, TransientError,
-    client::{Answer, AttemptError, Client, Node, RedisCommand, Reply, TrackingId},
+    client::{Answer, AttemptError, Client, Node, OperationTime, RedisCommand, Reply, TrackingId},
     key_names::KeyNames,
     outage::{Access, OutageCause, OutageReporter, OutageTracker},
     settings::Settings,
@@ -69,11 +69,40 @@ pub(super) struct CommandOutcome {
 
 /// The time that an operation may take.
 #[derive(Clone, Copy)]
-struct TimeLimit {
+pub(super) struct TimeLimit {
     timeout: Duration,
     deadline: Instant,
     /// The end of the wait for the end of a known outage.
     outage_deadline: Instant,
+    /// Set if no caller depends on the result. Then a failure starts no outage and is not counted.
+    is_cleanup: bool,
+}
+
+impl TimeLimit {
+    /// Returns the limit for a cleanup in the same time.
+    pub(super) const fn for_cleanup(mut self) -> Self {
+        self.is_cleanup = true;
+        self
+    }
+
+    fn operation_time(self) -> OperationTime {
+        let deadline = self.deadline;
+        let start = deadline.checked_sub(self.timeout).unwrap_or(deadline);
+        OperationTime { start, deadline }
+    }
+
+    /// Records that the operation has failed; see [`OutageTracker::record_failure`].
+    fn record_failure(
+        self,
+        outage: &OutageTracker,
+        access: Access,
+        failed_at: Instant,
+    ) -> Option<RedisError> {
+        match self.is_cleanup {
+            true => None,
+            false => outage.record_failure(access, failed_at),
+        }
+    }
 }
 
 /// A guard that records an attempt whose caller stops waiting.
@@ -175,13 +204,15 @@ impl CommandRunner {
         outcome.map(|outcome| outcome.reply)
     }
 
-    fn time_limit(&self, deadline: Instant) -> TimeLimit {
+    /// Returns the limit of an operation with this deadline.
+    pub(super) fn time_limit(&self, deadline: Instant) -> TimeLimit {
         let timeout = self.settings.operation_timeout;
         let saved = timeout.saturating_sub(self.settings.outage_timeout);
         TimeLimit {
             timeout,
             deadline,
             outage_deadline: deadline.checked_sub(saved).unwrap_or(deadline),
+            is_cleanup: false,
         }
     }
 
@@ -199,7 +230,17 @@ impl CommandRunner {
         deadline: Instant,
         command: impl Fn() -> RedisCommand,
     ) -> Result<Reply, RedisError> {
-        let outcome = self.run(deadline, Idempotency::Idempotent, command).await;
+        self.query_within(self.time_limit(deadline), command).await
+    }
+
+    /// Runs an idempotent command within this limit and returns its reply.
+    pub(super) async fn query_within(
+        &self,
+        limit: TimeLimit,
+        command: impl Fn() -> RedisCommand,
+    ) -> Result<Reply, RedisError> {
+        let idempotency = Idempotency::Idempotent;
+        let outcome = self.execute(command, idempotency, limit, None).await;
         outcome.map(|outcome| outcome.reply)
     }
 
@@ -276,6 +317,7 @@ impl CommandRunner {
             timeout,
             deadline,
             outage_deadline: deadline,
+            is_cleanup: false,
         };
         let idempotency = Idempotency::Idempotent;
         let outcome = self.execute(command, idempotency, limit, None).await;
@@ -328,11 +370,13 @@ impl CommandRunner {
         (limit, node): (TimeLimit, Option<&Arc<Node>>),
     ) -> Result<CommandOutcome, RedisError> {
         let (mut lost_reply, mut failed, mut failed_at) = (None, None, Instant::now());
+        let mut is_silent = false;
         for attempt in 0_u32.. {
             let command = command();
             let (key, access) = (command.key().clone(), command.access());
             let node = self.node(node, &key, access, limit).await?;
             let mut guard = AttemptGuard::new(&node);
+            let shows_silence = node.shows_silence(access, limit.operation_time());
             let attempted = self.attempt(&node, command, limit, &mut failed).await;
             guard.is_done = true;
             let (error, sent) = match attempted {
@@ -349,8 +393,9 @@ impl CommandRunner {
                         opening: answer.opening,
                     });
                 }
-                Err(error) => self.check_transient(&node, (&key, access), error)?,
+                Err(error) => self.check_transient(&node, (&key, access), (error, limit))?,
             };
+            is_silent |= shows_silence || error != TransientError::Timeout;
             // Replies to earlier commands may have arrived during the first attempt.
             if attempt < 2 {
                 failed_at = Instant::now();
@@ -365,6 +410,7 @@ impl CommandRunner {
             let pause = self.backoff(attempt);
             let is_over = limit.deadline.saturating_duration_since(Instant::now()) <= pause;
             if is_over || access == Access::ReadAndTouch && error == TransientError::ReadOnly {
+                let failed_at = is_silent.then_some(failed_at);
                 return Err(failure(&node, access, (error, failed_at), limit));
             }
             self.retries.fetch_add(1, Relaxed);
@@ -383,10 +429,10 @@ impl CommandRunner {
         &self,
         node: &Node,
         (key, access): (&[u8], Access),
-        error: AttemptError,
+        (error, limit): (AttemptError, TimeLimit),
     ) -> Result<(TransientError, bool), RedisError> {
         match error {
-            AttemptError::Final(error) => Err(record_rejection(node, access, error)),
+            AttemptError::Final(error) => Err(record_rejection(node, access, (error, limit))),
             AttemptError::Moved(address) => {
                 self.client.redirect(key, node, &address)?;
                 Ok((TransientError::Redirected, false))
@@ -439,7 +485,7 @@ impl CommandRunner {
             };
             let pause = self.backoff(attempt);
             if deadline.saturating_duration_since(Instant::now()) <= pause {
-                let error = outage.record_failure(access, Instant::now());
+                let error = limit.record_failure(outage, access, Instant::now());
                 return Err(error.unwrap_or_else(|| RedisError::TimedOut {
                     server: Arc::clone(outage.server()),
                     after: limit.timeout,
@@ -472,8 +518,8 @@ impl CommandRunner {
         let connection = node.next_connection(access, *failed);
         *failed = Some(connection);
         let in_flight = self.in_flight.load(Relaxed);
-        node.attempt(connection, command, limit.deadline, in_flight)
-            .await
+        let time = limit.operation_time();
+        node.attempt(connection, command, time, in_flight).await
     }
 
     /// Returns the pause before attempt number `attempt` + 1.
@@ -487,28 +533,33 @@ impl CommandRunner {
 }
 
 /// Records that the server rejected an operation. A rejection of all writes is an outage.
-fn record_rejection(node: &Node, access: Access, error: RedisError) -> RedisError {
+fn record_rejection(
+    node: &Node,
+    access: Access,
+    (error, limit): (RedisError, TimeLimit),
+) -> RedisError {
     if let RedisError::Rejected(rejection) = &error
         && rejection.rejects_writes()
     {
-        drop(node.outage().record_failure(access, Instant::now()));
+        drop(limit.record_failure(node.outage(), access, Instant::now()));
     }
     error
 }
 
 /// Returns the error of an operation that has no time for another attempt, and records it. `last` is the
-/// failure of the last attempt, `failed_at` the time at which the second attempt failed, or the only one.
+/// failure of the last attempt, `failed_at` the time at which the second attempt failed, or the only one. It is
+/// `None` if the server may only be slow.
 fn failure(
     node: &Node,
     access: Access,
-    (last, failed_at): (TransientError, Instant),
+    (last, failed_at): (TransientError, Option<Instant>),
     limit: TimeLimit,
 ) -> RedisError {
     let is_usable = access == Access::ReadAndTouch && last == TransientError::ReadOnly;
-    let outage = match is_usable {
+    let outage = match failed_at {
         // The caller reads without a touch.
-        true => None,
-        false => node.outage().record_failure(access, failed_at),
+        Some(failed_at) if !is_usable => limit.record_failure(node.outage(), access, failed_at),
+        _ => None,
     };
     match outage {
         Some(error @ RedisError::Outage { .. }) => error,

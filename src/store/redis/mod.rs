@@ -105,7 +105,8 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 ///   takes several commands. The limit then holds for each of them.
 /// - **An outage starts** when an operation has failed after all its attempts. It also starts if no command has
 ///   been answered for the operation timeout, even if every caller has stopped waiting. If the
-///   server answers other commands meanwhile, a failure is not an outage.
+///   server answers other commands meanwhile, a failure is not an outage. Nor is it if earlier commands of the
+///   operation were answered and left less than the command timeout: the server may only be slow.
 /// - **All commands** are out if the server is not connected, does not answer, loads its data
 ///   (`LOADING`), has lost its master (`MASTERDOWN`), is blocked by a script (`BUSY`) or belongs to a
 ///   cluster that is down (`CLUSTERDOWN`). A server that no longer accepts the user or password is not

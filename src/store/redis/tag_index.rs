@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use super::{
     RedisError,
     client::{RedisCommand, Reply},
-    command_runner::{CommandRunner, Idempotency},
+    command_runner::{CommandRunner, Idempotency, TimeLimit},
     record, scripts,
 };
 use crate::{id::StoreKey, store::Tag};
@@ -61,8 +61,8 @@ impl CommandRunner {
                 entries.retain(|entry| {
                     parse_member(&entry.member).is_none_or(|key| !keys.contains(&key))
                 });
-                let deadline = self.deadline();
-                for (member, state) in self.compare(tag.as_str(), entries, deadline).await? {
+                let limit = self.time_limit(self.deadline());
+                for (member, state) in self.compare(tag.as_str(), entries, limit).await? {
                     match state {
                         MemberState::Tagged(key) => drop(keys.insert(key)),
                         MemberState::Untagged(state) => {
@@ -116,7 +116,8 @@ impl CommandRunner {
         let samples = samples
             .into_iter()
             .filter(|sample| !sample.entries.is_empty());
-        let cleanups = samples.map(|sample| self.compare(sample.tag, sample.entries, deadline));
+        let limit = self.time_limit(deadline).for_cleanup();
+        let cleanups = samples.map(|sample| self.compare(sample.tag, sample.entries, limit));
         // If this fails, another sample or listing repeats it.
         let _repeated = join_all(cleanups).await;
     }
@@ -143,11 +144,11 @@ impl CommandRunner {
         &self,
         tag: &str,
         entries: Vec<ScoredMember>,
-        deadline: Instant,
+        limit: TimeLimit,
     ) -> Result<Vec<(Bytes, MemberState)>, RedisError> {
         let states = entries
             .iter()
-            .map(|entry| self.member_state(tag, entry, deadline));
+            .map(|entry| self.member_state(tag, entry, limit));
         let states = join_all(states).await;
         let (mut compared, mut obsolete) = (Vec::new(), Vec::new());
         for (ScoredMember { member, score }, state) in entries.into_iter().zip(states) {
@@ -161,7 +162,7 @@ impl CommandRunner {
             let (script, name) = (&scripts::REMOVE_FROM_INDEX, || self.names.tag_index(tag));
             let command = || RedisCommand::script(script, name(), obsolete.iter().cloned());
             // If this fails, the next comparison repeats it.
-            let _repeated = self.query_until(deadline, command).await;
+            let _repeated = self.query_within(limit.for_cleanup(), command).await;
         }
         Ok(compared)
     }
@@ -170,13 +171,13 @@ impl CommandRunner {
         &self,
         tag: &str,
         entry: &ScoredMember,
-        deadline: Instant,
+        limit: TimeLimit,
     ) -> Result<MemberState, RedisError> {
         let Some(key) = parse_member(&entry.member) else {
             return Ok(MemberState::Untagged(Bytes::new()));
         };
         let command = || RedisCommand::script(&scripts::READ_TAGS, self.names.session(&key), []);
-        let Reply::Bytes(state) = self.query_until(deadline, command).await? else {
+        let Reply::Bytes(state) = self.query_within(limit, command).await? else {
             return Err(RedisError::UnexpectedReply);
         };
         match record::decode_tags(&state) {

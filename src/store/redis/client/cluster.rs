@@ -36,7 +36,7 @@ use super::{
     connection::AbortOnDropHandle,
     fault::Target,
     invalidation::InvalidationListener,
-    node::Node,
+    node::{Node, OperationTime},
     reply::Reply,
 };
 use crate::{
@@ -332,9 +332,13 @@ impl ClusterMap {
     async fn read_from(&self, node: &Node) -> bool {
         let command = RedisCommand::keyless("CLUSTER", [Bytes::from_static(b"SLOTS")]);
         // The command timeout ends earlier, so that a silent connection is opened again.
-        let deadline = Instant::now() + 2 * self.settings.attempt_timeout();
+        let start = Instant::now();
+        let time = OperationTime {
+            start,
+            deadline: start + 2 * self.settings.attempt_timeout(),
+        };
         let connection = node.next_connection(Access::Read, None);
-        let Ok(answer) = node.attempt(connection, command, deadline, 0).await else {
+        let Ok(answer) = node.attempt(connection, command, time, 0).await else {
             return false;
         };
         let Some(ranges) = parse_slots(answer.reply, node.server()) else {

@@ -47,6 +47,8 @@ pub(super) struct Connection {
     target: Arc<Target>,
     /// The number of replies.
     replies: AtomicU64,
+    /// The time of the last reply.
+    replied_at: Mutex<Option<Instant>>,
     command_timeout: Duration,
     slots: BatchSlots,
     queue: Mutex<Queue>,
@@ -107,6 +109,7 @@ impl Connection {
             fred,
             target,
             replies: AtomicU64::new(0),
+            replied_at: Mutex::default(),
             command_timeout: settings.attempt_timeout(),
             slots,
             queue: Mutex::default(),
@@ -126,6 +129,11 @@ impl Connection {
     /// Returns the number of replies so far.
     pub(super) fn replies(&self) -> u64 {
         self.replies.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if a reply has arrived at this time or later.
+    pub(super) fn has_replied_since(&self, time: Instant) -> bool {
+        lock(&self.replied_at).is_some_and(|replied_at| replied_at >= time)
     }
 
     /// Returns the reason why there is no connection, if it is known.
@@ -197,6 +205,7 @@ impl Connection {
         guard.is_done = true;
         let frame = sent.map_err(|error| self.classify_error(&error))?;
         self.replies.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.replied_at) = Some(Instant::now());
         Ok(frame)
     }
 

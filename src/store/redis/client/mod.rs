@@ -50,7 +50,7 @@ use self::{cluster::Cluster, command::BatchSlots};
 pub(super) use self::{
     command::{RedisCommand, Script},
     invalidation::InvalidationListener,
-    node::Node,
+    node::{Node, OperationTime},
     reply::{Answer, AttemptError, NO_CLUSTER, Reply, TrackingId, UNKNOWN_COMMAND},
 };
 use super::{

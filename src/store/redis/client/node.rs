@@ -58,6 +58,13 @@ pub(in crate::store::redis) struct Node {
     background: OnceLock<BackgroundTasks>,
 }
 
+/// The time in which an operation sends its commands.
+#[derive(Clone, Copy)]
+pub(in crate::store::redis) struct OperationTime {
+    pub(in crate::store::redis) start: Instant,
+    pub(in crate::store::redis) deadline: Instant,
+}
+
 /// The background tasks of a node; they end when it is dropped.
 struct BackgroundTasks {
     runtime: Handle,
@@ -209,16 +216,32 @@ impl Node {
         }
     }
 
-    /// Sends a command once on one connection; it fails after the command timeout or at `deadline`.
+    /// Returns `true` if an attempt that starts now and gets no reply shows that the server is silent.
+    ///
+    /// If the server has replied since the start of the operation, it may only be slow. Then an attempt must wait
+    /// for the command timeout. The commands before it may have left less time.
+    pub(in crate::store::redis) fn shows_silence(
+        &self,
+        access: Access,
+        time: OperationTime,
+    ) -> bool {
+        let mut connections = self.connections_for(access).iter();
+        connections.all(|one| {
+            remaining(time.deadline) >= one.command_timeout() || !one.has_replied_since(time.start)
+        })
+    }
+
+    /// Sends a command once on one connection; it fails after the command timeout or at the operation's deadline.
     ///
     /// `in_flight` is the number of operations on all connections, including this one.
     pub(in crate::store::redis) async fn attempt(
         &self,
         connection: usize,
         command: RedisCommand,
-        deadline: Instant,
+        time: OperationTime,
         in_flight: usize,
     ) -> Result<Answer, AttemptError> {
+        let (deadline, shows_silence) = (time.deadline, self.shows_silence(command.access(), time));
         let connections = self.connections_for(command.access());
         let replies = || {
             connections
@@ -247,7 +270,11 @@ impl Node {
         });
         match cause {
             None => self.outage.record_answer(),
-            // Another command was answered meanwhile.
+            // Another command was answered meanwhile, or an earlier one of the operation.
+            Some(
+                OutageCause::Unanswered(TransientError::Timeout, _)
+                | OutageCause::WritesUnanswered(TransientError::Timeout, _),
+            ) if !shows_silence => {}
             Some(cause) if cause.is_silence() && replies() != before => {}
             Some(cause) => self.outage.suspect(started, cause),
         }
