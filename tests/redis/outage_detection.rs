@@ -328,6 +328,31 @@ async fn a_silent_connection_beside_another_is_reopened_even_if_every_caller_can
     }
 }
 
+/// Every caller cancels before the reply, so the store sees no reply of the second connection. A test write uses the
+/// first one.
+#[tokio::test]
+async fn a_slow_connection_is_not_reopened_if_every_caller_cancels() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let command_timeout = Duration::from_secs(1);
+    let store = RedisStore::builder(&proxy.url())
+        .pool_size(2)
+        .command_timeout(command_timeout)
+        .connect()
+        .await
+        .unwrap();
+    while store.stats().connections < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let (start, key) = (Instant::now(), key());
+    proxy.set(Network::Slow(command_timeout / 10));
+    while start.elapsed() < 6 * command_timeout {
+        let read = timeout(command_timeout / 30, store.read(&key, None)).await;
+        assert!(read.is_err(), "{read:?}");
+    }
+    assert_eq!(proxy.connections(), 2);
+}
+
 /// The first command of the operation leaves too little time for the second one.
 #[tokio::test]
 async fn an_operation_that_runs_out_of_time_at_a_slow_server_is_no_outage() {

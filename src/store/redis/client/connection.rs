@@ -13,7 +13,7 @@ use fred::{
     error::{Error as FredError, ErrorKind},
     interfaces::{ClientLike, EventInterface},
     types::{
-        ClusterHash, CustomCommand, Resp3Frame,
+        ClusterHash, CustomCommand, Resp3Frame, Value,
         config::{Config, Options},
     },
 };
@@ -54,6 +54,8 @@ pub(super) struct Connection {
     queue: Mutex<Queue>,
     /// Notified to drop the connection and open it again.
     reconnect: Arc<Notify>,
+    /// Notified to drop the connection if it does not reply to a test.
+    suspected: Arc<Notify>,
     /// Set if a request has ended without a reply. `fred` may still have its command in its channel.
     has_abandoned: Arc<AtomicBool>,
     silence: Mutex<Silence>,
@@ -114,6 +116,7 @@ impl Connection {
             slots,
             queue: Mutex::default(),
             reconnect: Arc::default(),
+            suspected: Arc::default(),
             has_abandoned: Arc::default(),
             silence: Mutex::new(Silence {
                 waited: Duration::ZERO,
@@ -209,10 +212,12 @@ impl Connection {
         Ok(frame)
     }
 
-    /// Records that a request without a reply has ended. Opens the connection again if requests without a reply
-    /// have waited for the command timeout in total, and no other one got a reply meanwhile.
+    /// Records that a request without a reply has ended. Opens the connection again if the request has waited for
+    /// the command timeout, and no other one got a reply meanwhile. Tests the connection if such requests have
+    /// waited for that time in total.
     ///
-    /// If every caller stops waiting before the command timeout, no single request finds a silent connection.
+    /// If every caller stops waiting before the command timeout, no single request finds a silent connection, and
+    /// none gets the late reply of a slow one.
     fn record_unanswered(&self, request: &RequestGuard<'_>) {
         self.has_abandoned.store(true, Ordering::Relaxed);
         let (now, replies) = (Instant::now(), self.replies());
@@ -227,9 +232,13 @@ impl Connection {
         let start = request.started.max(silence.until);
         silence.waited += now.saturating_duration_since(start);
         silence.until = now;
-        if silence.waited >= self.command_timeout {
-            silence.waited = Duration::ZERO;
-            self.reconnect.notify_one();
+        if silence.waited < self.command_timeout {
+            return;
+        }
+        silence.waited = Duration::ZERO;
+        match now.saturating_duration_since(request.started) >= self.command_timeout {
+            true => self.reconnect.notify_one(),
+            false => self.suspected.notify_one(),
         }
     }
 
@@ -250,6 +259,7 @@ impl Connection {
     /// Starts the task that keeps this connection open.
     pub(super) fn supervise(&self, runtime: &Handle) -> AbortOnDropHandle {
         let (fred, reconnect) = (self.fred.clone(), Arc::clone(&self.reconnect));
+        let (suspected, time_limit) = (Arc::clone(&self.suspected), self.command_timeout);
         let (target, problem) = (Arc::clone(&self.target), Arc::clone(&self.problem));
         let (openings, has_abandoned) =
             (Arc::clone(&self.openings), Arc::clone(&self.has_abandoned));
@@ -270,6 +280,7 @@ impl Connection {
                 tokio::select! {
                     _ = &mut router.0 => tokio::time::sleep(RESTART_PAUSE).await,
                     () = reconnect.notified() => {}
+                    () = wait_for_silence(&fred, &suspected, time_limit) => {}
                 }
             }
         }))
@@ -309,6 +320,19 @@ impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         if !self.is_done {
             self.connection.record_unanswered(self);
+        }
+    }
+}
+
+/// Tests a connection whenever it is suspected to be silent, until it does not reply to a test in time.
+async fn wait_for_silence(fred: &WithOptions<Fred>, suspected: &Notify, time_limit: Duration) {
+    loop {
+        suspected.notified().await;
+        // Without a connection, this fails at once.
+        let command = CustomCommand::new_static("TIME", ClusterHash::Random, false);
+        let test = Box::pin(fred.custom_raw::<Value>(command, Vec::new()));
+        if timeout(time_limit, test).await.is_err() {
+            return;
         }
     }
 }
