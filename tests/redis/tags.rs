@@ -445,3 +445,53 @@ async fn a_cleanup_that_runs_out_of_time_at_a_slow_server_is_no_outage() {
     assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(store.stats().outages, 0);
 }
+
+/// A listing that compares such a session again and again would take ten seconds.
+const LISTING_LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_busy_session_that_has_lost_the_tag_delays_no_listing() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let listed = create_tagged(&store, HOUR, &["a"]).await;
+    let busy = create_tagged(&store, HOUR, &["a"]).await;
+    let tag = tag("a");
+    let write = || store.write(WriteRequest::new(&busy, "more", HOUR, Expected::Any));
+    write().await.unwrap();
+    let writing = async {
+        loop {
+            write().await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = writing => {}
+        tagged = tokio::time::timeout(LISTING_LIMIT, store.tagged(&tag)) => {
+            assert_eq!(tagged.expect("within its limit").unwrap(), [listed]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_come_and_go_do_not_prolong_a_listing_without_limit() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let listed = create_tagged(&store, HOUR, &["a"]).await;
+    let tag = tag("a");
+    let churn = async {
+        loop {
+            let key = create_tagged(&store, HOUR, &["a"]).await;
+            store.destroy(&key).await.unwrap();
+        }
+    };
+    let list = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::timeout(LISTING_LIMIT, store.tagged(&tag)).await
+    };
+    tokio::select! {
+        () = churn => {}
+        tagged = list => {
+            let tagged = tagged.expect("within its limit").unwrap();
+            assert!(tagged.contains(&listed), "{tagged:?}");
+        }
+    }
+}

@@ -39,22 +39,31 @@ pub(super) struct MemberSample<'t> {
 enum MemberState {
     /// The record has the tag.
     Tagged(StoreKey),
-    /// The record does not have the tag; holds the stored state as [`scripts::READ_TAGS`] returns it.
+    /// The record does not have the tag; holds the kind of the stored value, the start of what
+    /// [`scripts::READ_TAGS`] returns.
     Untagged(Bytes),
 }
 
 /// The pause before the members of an index are compared again.
 const SCAN_PAUSE: Duration = Duration::from_millis(10);
 
+/// Maximum number of scans of an index for one listing. If sessions of the tag end all the time, each scan finds
+/// new members without the tag. A session is missed only if it is regenerated during each of these scans.
+const MAX_SCANS: u32 = 16;
+
+/// The number of bytes that distinguish a record, a tombstone, no value and any other value.
+const KIND_LEN: usize = 4;
+
 impl CommandRunner {
     /// Returns the live sessions that have `tag`.
     ///
     /// While it runs, a session may be regenerated: its record under the new key has the tag before the
     /// record under the old key loses it. Hence members without the tag are compared again in a new
-    /// scan, until none of them has changed since the scan before.
+    /// scan, until the kind of none of them has changed since the scan before. A key that gets the tag by a
+    /// regeneration has no value before, so its kind changes.
     pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, RedisError> {
         let (mut keys, mut untagged) = (HashSet::new(), HashMap::new());
-        loop {
+        for _ in 0..MAX_SCANS {
             let (mut cursor, mut is_complete) = (Bytes::from_static(b"0"), true);
             loop {
                 let (next, mut entries) = self.scan_index(tag.as_str(), cursor).await?;
@@ -65,9 +74,9 @@ impl CommandRunner {
                 for (member, state) in self.compare(tag.as_str(), entries, limit).await? {
                     match state {
                         MemberState::Tagged(key) => drop(keys.insert(key)),
-                        MemberState::Untagged(state) => {
-                            let before = untagged.insert(member, state.clone());
-                            is_complete &= before.is_some_and(|before| before == state);
+                        MemberState::Untagged(kind) => {
+                            let before = untagged.insert(member, kind.clone());
+                            is_complete &= before.is_some_and(|before| before == kind);
                         }
                     }
                 }
@@ -77,11 +86,11 @@ impl CommandRunner {
                 cursor = next;
             }
             if is_complete {
-                return Ok(keys.into_iter().collect());
+                break;
             }
-            // A hot session without the tag changes all the time.
             tokio::time::sleep(SCAN_PAUSE).await;
         }
+        Ok(keys.into_iter().collect())
     }
 
     /// Adds the session to the indexes of `tags` for at least `life` ms. Returns entries of these
@@ -182,7 +191,10 @@ impl CommandRunner {
         };
         match record::decode_tags(&state) {
             Ok(stored) if stored.tags.contains(tag) => Ok(MemberState::Tagged(key)),
-            _ => Ok(MemberState::Untagged(state)),
+            // The version differs after each write.
+            _ => Ok(MemberState::Untagged(
+                state.slice(..state.len().min(KIND_LEN)),
+            )),
         }
     }
 }
