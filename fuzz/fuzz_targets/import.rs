@@ -159,14 +159,17 @@ fn depth(text: &str) -> Option<usize> {
         }
         [b'"', ..] => return read::<String>(text).map(|_| 0),
         [b't' | b'f' | b'n', ..] => return read::<Option<bool>>(text).map(|_| 0),
-        _ => {
-            return read::<f64>(text)
-                .filter(|float| float.is_finite())
-                .map(|_| 0);
-        }
+        _ => return is_number(text.trim_ascii()).then_some(0),
     };
     let depths: Option<Vec<usize>> = children.iter().map(|child| depth(child.get())).collect();
     Some(depths?.into_iter().max().unwrap_or(0) + 1)
+}
+
+/// Returns `true` for a finite float, and for an integer from `i128::MIN` to `u128::MAX`.
+fn is_number(text: &str) -> bool {
+    let is_integer = !text.contains(['.', 'e', 'E']);
+    let fits = text.parse::<i128>().is_ok() || text.parse::<u128>().is_ok();
+    serde_json::from_str::<f64>(text).is_ok_and(f64::is_finite) && (fits || !is_integer)
 }
 
 /// The values of all members of an object.

@@ -128,8 +128,9 @@ impl Document {
     /// equal, the last value is kept.
     ///
     /// # Errors
-    /// If the text is not one JSON object, nests deeper than [`MAX_DEPTH`], or is longer than
-    /// [`MAX_TEXT`] in compact form.
+    /// If the text is not one JSON object, nests deeper than [`MAX_DEPTH`], is longer than
+    /// [`MAX_TEXT`] in compact form, or has a number that is no [`Number`]: an integer below
+    /// `i128::MIN` or above `u128::MAX`, or a float that is not finite.
     pub fn parse(text: &[u8]) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
         canonical::write_canonical(text, document.text.clear())?;
