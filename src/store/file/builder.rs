@@ -86,7 +86,9 @@ impl FileStoreBuilder {
     ///
     /// Each segment file is open, so the store needs about one file descriptor for each `bytes` of its files. That
     /// is 64 for 1 GiB with the default, and 65,536 with 16 KiB. The limit of the process (`ulimit -n`) must
-    /// allow it; otherwise no segment can be created, so writes and compactions fail ([`FileError::Io`]).
+    /// allow it; otherwise no segment can be created. Compactions then fail
+    /// ([`FileEvent::CompactionFailed`](super::FileEvent::CompactionFailed)). Writes continue as far as there is room in
+    /// the limit on disk space, and then fail.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.options.segment_bytes = bytes;
         self

@@ -88,8 +88,8 @@ pub enum FileEvent<'a> {
         /// The cause for the first of them.
         error: &'a FileError,
     },
-    /// A record was read but its expiry could not be extended, because the disk is full or the store
-    /// accepts no writes. The record keeps its previous expiry.
+    /// A record was read but its expiry could not be extended, because the disk is full or reported an error,
+    /// or the store accepts no writes. The record keeps its previous expiry.
     TouchFailed {
         /// The cause.
         error: &'a FileError,

@@ -23,7 +23,7 @@ use crate::{
         format::{
             file_names,
             frame::{FrameHeader, FrameKind, HEADER_LEN},
-            segment_head::{LogFormat, SEGMENT_HEAD_LEN},
+            segment_head::LogFormat,
         },
         options::{Durability, Options},
         stats::{FileCounters, add},
@@ -294,7 +294,7 @@ impl AppendLog {
         position.pack() < self.durable.load(Ordering::Acquire)
     }
 
-    fn durable(&self) -> Position {
+    pub(super) fn durable(&self) -> Position {
         Position::unpack(self.durable.load(Ordering::Acquire))
     }
 
@@ -419,95 +419,13 @@ impl AppendLog {
         self.append(writer, &header, &[], 0).map(drop)
     }
 
-    /// Ends the active segment if `bytes` more do not fit.
-    fn ensure_capacity(&self, writer: &mut LogWriter, bytes: u64) -> Result<(), FileError> {
-        writer.durable = self.durable();
-        let max_len = writer.usage.roll_len();
-        let needed = writer.tail + bytes + HEADER_LEN as u64;
-        if needed > max_len / 2 && writer.next.is_none() {
-            self.wakeup.notify();
-        }
-        if needed <= max_len || writer.is_active_empty() {
-            return Ok(());
-        }
-        // While the next segment is being created, the active one may exceed its length instead of
-        // waiting.
-        if writer.creating_next {
-            return self.check_offset(needed);
-        }
-        self.roll(writer)
-    }
-
-    /// Fails if `needed` does not fit into a 32-bit offset. The next segment can take that long
-    /// only if the disk hangs.
-    fn check_offset(&self, needed: u64) -> Result<(), FileError> {
-        if needed <= u64::from(u32::MAX) {
-            return Ok(());
-        }
-        let path = self.disk.path().to_path_buf();
-        Err(FileError::io(
-            "create the next segment in",
-            path,
-            io::ErrorKind::TimedOut.into(),
-        ))
-    }
-
-    /// Ends the active segment and continues in the next one.
-    ///
-    /// The next segment is durable before the end frame is written. An end frame without a following
-    /// segment therefore means that a file was deleted.
-    pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
-        self.check_segment(&writer.active)?;
-        self.ensure_next(writer)?;
-        writer.durable = self.durable();
-        writer.stage(&FrameHeader::without_key(FrameKind::End, 0), &[]);
-        self.write_staged(writer, 0)?;
-        if let Some(next) = writer.next.take() {
-            writer.release_preallocated();
-            writer.usage.longest = writer.usage.longest.max(writer.tail);
-            writer.begin_segment(next);
-        }
-        Ok(())
-    }
-
-    /// Creates the segment after the active one, unless it exists.
-    fn ensure_next(&self, writer: &mut LogWriter) -> Result<(), FileError> {
-        if writer.next.is_none() {
-            let id = writer.active.id.saturating_add(1);
-            self.set_next(writer, Segment::create(self.disk(), id, self.durable())?);
-        }
-        Ok(())
-    }
-
-    /// Creates the next segment once the active one is half full, without blocking writers.
-    pub(crate) fn prepare_next(&self) -> Result<(), FileError> {
-        let id = {
-            let mut writer = self.lock_writable()?;
-            let half = writer.usage.roll_len() / 2;
-            if writer.next.is_some() || writer.tail < half {
-                return Ok(());
-            }
-            writer.creating_next = true;
-            writer.active.id.saturating_add(1)
-        };
-        let created = Segment::create(self.disk(), id, self.durable());
-        let mut writer = self.lock();
-        writer.creating_next = false;
-        self.set_next(&mut writer, created?);
-        Ok(())
-    }
-
-    fn set_next(&self, writer: &mut LogWriter, next: Segment) {
-        let next = Arc::new(next);
-        write(&self.segments).insert(next.id, Arc::clone(&next));
-        writer.usage.segments += 1;
-        writer.usage.total += SEGMENT_HEAD_LEN as u64;
-        writer.next = Some(next);
-    }
-
     /// Writes the staged frames, and preallocates at most `max_zeros`. After an error none of the frames is in the
     /// file.
-    fn write_staged(&self, writer: &mut LogWriter, max_zeros: u64) -> Result<(), FileError> {
+    pub(super) fn write_staged(
+        &self,
+        writer: &mut LogWriter,
+        max_zeros: u64,
+    ) -> Result<(), FileError> {
         let mut staged = take(&mut writer.staged);
         let bytes = staged.len();
         let zeros = self.preallocation(writer, bytes as u64).min(max_zeros) as usize;

@@ -17,7 +17,7 @@ impl AppendLog {
     pub(crate) fn write_hint(&self, segment: &Segment) -> Result<(), FileError> {
         // The segment is not read if there is no room.
         let max_len = hint::max_hint_len(segment.file.len().unwrap_or(0));
-        if self.lock().usage.room() < max_len {
+        if self.lock().usage().room() < max_len {
             return Ok(());
         }
         segment.set_hint_done(true);
@@ -64,7 +64,7 @@ impl AppendLog {
         available: impl Fn(SpaceUsage) -> u64,
     ) -> bool {
         let (len, mut writer) = (hint.len() as u64, self.lock());
-        let fits = len <= available(writer.usage);
+        let fits = len <= available(writer.usage());
         if fits {
             writer.usage.total += len;
             segment.set_hint_len(len);

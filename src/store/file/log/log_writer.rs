@@ -115,8 +115,12 @@ impl LogWriter {
     }
 
     /// Returns the disk usage of the whole log.
-    pub(crate) const fn usage(&self) -> SpaceUsage {
-        self.usage
+    pub(crate) fn usage(&self) -> SpaceUsage {
+        SpaceUsage {
+            // The active segment may exceed the length at which it ends.
+            longest: self.usage.longest.max(self.tail),
+            ..self.usage
+        }
     }
 
     /// Adjusts the length of the frames in use.

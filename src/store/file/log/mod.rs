@@ -12,6 +12,7 @@ pub(crate) mod known_entries;
 pub(crate) mod log_writer;
 mod path_checks;
 pub(crate) mod read;
+mod roll;
 pub(crate) mod segment;
 pub(crate) mod segment_map;
 pub(crate) mod space;

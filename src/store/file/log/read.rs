@@ -56,8 +56,8 @@ pub(crate) enum FetchOutcome {
 impl FileEngine {
     /// Looks up a key. With `touch`, a live record's expiry is extended.
     ///
-    /// If the disk is full, compaction fails, or the store is poisoned, the lookup succeeds without the
-    /// touch. If `may_omit` is set, it also does if there is no room.
+    /// If the disk is full or reports an error, compaction fails, or the store is poisoned, the lookup succeeds
+    /// without the touch. If `may_omit` is set, it also does if there is no room.
     pub(crate) fn lookup(
         &self,
         key: &StoreKey,
@@ -81,6 +81,7 @@ impl FileEngine {
     fn may_omit_touch(&self, error: &FileError, without_room: bool) -> bool {
         match error {
             FileError::Full { .. }
+            | FileError::Io { .. }
             | FileError::LimitExceeded { .. }
             | FileError::Poisoned { .. } => true,
             FileError::DiskLimit { .. } => {

@@ -28,6 +28,13 @@ pub(super) enum Fault {
     Moved,
 }
 
+/// A call that fails until it is allowed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailingCall {
+    /// Files cannot be created, as without a free file descriptor.
+    Create,
+}
+
 /// A crash, which determines the data at the next opening.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Crash {
@@ -69,6 +76,7 @@ struct SimState {
     /// Maximum size of all files together, if there is a limit.
     capacity: Option<u64>,
     fault: Option<(usize, Fault)>,
+    failing: Option<FailingCall>,
     /// A call before the operation of this number.
     hook: Option<(usize, Box<dyn FnOnce() + Send>)>,
     stopped: bool,
@@ -120,6 +128,18 @@ impl SimDisk {
         self.set_fault(self.operations(), Fault::Permanent(ErrorKind::Other));
     }
 
+    /// From now on, only this call fails.
+    pub(super) fn fail_call(&self, call: Option<FailingCall>) {
+        self.0.lock().unwrap().failing = call;
+    }
+
+    fn check_call(&self, call: FailingCall) -> io::Result<()> {
+        match self.0.lock().unwrap().failing {
+            Some(failing) if failing == call => Err(Errno::MFILE.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Moves the directory. The next `lookup_errors` checks meet a transient error.
     pub(super) fn move_away(&self, lookup_errors: usize) {
         self.set_fault(0, Fault::Moved);
@@ -155,11 +175,12 @@ impl SimDisk {
         self.0.lock().unwrap().stopped
     }
 
-    /// Returns `true` if all operations fail from now on, or the directory was moved.
+    /// Returns `true` if all operations or one call fail from now on, or the directory was moved.
     pub(super) fn is_broken(&self) -> bool {
         let state = self.0.lock().unwrap();
         let is_permanent = |fault| matches!(fault, Fault::Permanent(_) | Fault::Moved);
-        (state.fault).is_some_and(|(at, fault)| is_permanent(fault) && at <= state.operations)
+        let is_broken = |(at, fault)| is_permanent(fault) && at <= state.operations;
+        state.failing.is_some() || state.fault.is_some_and(is_broken)
     }
 
     /// Returns the size of all files.
@@ -308,6 +329,7 @@ impl Disk for SimDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.check_call(FailingCall::Create)?;
         let id = self.step(|state, complete| {
             if state.entries.contains_key(name) {
                 return Err(ErrorKind::AlreadyExists.into());
