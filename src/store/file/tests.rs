@@ -13,6 +13,7 @@ mod group_commit;
 mod hanging;
 mod hint;
 mod index_batch;
+mod maintenance;
 mod next_segment;
 mod path_checks;
 mod recovery;

@@ -97,11 +97,7 @@ impl Maintenance {
             self.run_compactions(engine);
             if wakeup.now() - last_sweep >= TICK {
                 last_sweep = wakeup.now();
-                for _ in 0..SHARDS_PER_TICK {
-                    self.report(engine, self.collect_expired(engine, shard));
-                    shard = (shard + 1) % INDEX_SHARDS;
-                    self.report(engine, self.compact_if_needed(engine));
-                }
+                self.report(engine, self.sweep_shards(engine, &mut shard));
             }
             let pause = TICK.saturating_sub(wakeup.now() - last_sweep);
             wakeup.sleep(pause.min(PATH_CHECK_INTERVAL));
@@ -185,6 +181,18 @@ impl Maintenance {
         engine.log.prepare_next()?;
         engine.update_tight();
         self.wake_waiters();
+        Ok(())
+    }
+
+    /// Collects the expired entries of the next shards, from `shard` on. If a compaction fails, the next round
+    /// continues, so that the failure delays no other work.
+    fn sweep_shards(&self, engine: &FileEngine, shard: &mut usize) -> Result<(), FileError> {
+        for _ in 0..SHARDS_PER_TICK {
+            let current = *shard;
+            *shard = (current + 1) % INDEX_SHARDS;
+            self.collect_expired(engine, current)?;
+            self.compact_if_needed(engine)?;
+        }
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub(super) enum Fault {
 pub(super) enum FailingCall {
     /// Files cannot be created, as without a free file descriptor.
     Create,
+    /// Files cannot be removed.
+    Remove,
 }
 
 /// A crash, which determines the data at the next opening.
@@ -384,6 +386,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_call(FailingCall::Remove)?;
         self.step(|state, complete| {
             if !state.entries.contains_key(name) {
                 return Err(ErrorKind::NotFound.into());
