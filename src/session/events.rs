@@ -1,6 +1,11 @@
 //! Events of sessions, and their listeners.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use smallvec::SmallVec;
 
@@ -191,7 +196,8 @@ impl Event<'_> {
 /// Listeners run on the request's task while the request waits, so they must be quick and must not
 /// block. They may use the session, except for the events of a store, during which its lock may be held:
 /// [`StoreUnavailable`](Event::StoreUnavailable), [`StoreRecovered`](Event::StoreRecovered),
-/// [`StoreStopped`](Event::StoreStopped) and [`StoreProblem`](Event::StoreProblem). Every `Fn(&Event)` is a
+/// [`StoreStopped`](Event::StoreStopped) and [`StoreProblem`](Event::StoreProblem). A panic of a listener is
+/// caught and ignored: the other listeners get the event, and the request continues. Every `Fn(&Event)` is a
 /// listener.
 pub trait Listener: Send + Sync + 'static {
     /// Handles an event.
@@ -243,8 +249,12 @@ impl Listeners {
             .any(|listener| listener.wants_routine_events())
     }
 
+    /// Passes `event` to all listeners. The panic of one affects neither the others nor the request or the
+    /// store that emits the event.
     pub(crate) fn emit(&self, event: &Event<'_>) {
-        self.0.iter().for_each(|listener| listener.on_event(event));
+        for listener in &self.0 {
+            let _panicked = catch_unwind(AssertUnwindSafe(|| listener.on_event(event)));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, Sessions, store::MemoryStore};
+use hyper_session::{Event, Session, Sessions, store::MemoryStore};
 
 use crate::support::{Browser, Call, TestServer, config, test_server};
 
@@ -224,6 +224,20 @@ async fn several_listeners_get_the_same_events_and_none_is_needed() {
     let mut browser = Browser::new(&silent);
     browser.visit(async |s| s.put("n", 1)).await.unwrap();
     assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_panic_of_a_listener_affects_neither_the_request_nor_other_listeners() {
+    let events = crate::support::EventLog::default();
+    let sessions = Sessions::builder(config().store("memory"))
+        .listener(|event: &Event<'_>| panic!("{}", event.name()))
+        .listener(events.listener())
+        .build()
+        .unwrap();
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
+    assert_eq!(events.names(), ["initiated", "committed", "initiated"]);
 }
 
 #[tokio::test]

@@ -324,8 +324,10 @@ pub(super) fn write_grouped(
     request: WriteRequest,
 ) -> StoreFuture<WriteOutcome> {
     let engine = &inner.engine;
-    let pending = engine.log.check_open();
-    let pending = pending.and_then(|()| engine.prepare_write(&request));
+    let ready = engine.log.check_open();
+    // The commit thread may have ended because the store is poisoned.
+    let ready = ready.and_then(|()| engine.log.check_poison());
+    let pending = ready.and_then(|()| engine.prepare_write(&request));
     let receiver = match pending.and_then(|pending| inner.group_commit.write(engine, pending)) {
         Ok(receiver) => receiver,
         Err(error) => return StoreFuture::ready(store_result("write", Err(error))),

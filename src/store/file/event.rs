@@ -8,7 +8,7 @@ use crate::{clock::Timestamp, error_chain::ErrorChain};
 /// A listener for the events of a file store.
 ///
 /// The store calls it on the thread where the event arose, often a background thread of the store.
-/// It must be quick and must not call the store.
+/// It must be quick and must not call the store. The store catches and ignores its panics.
 pub trait FileEventListener: Send + Sync + 'static {
     /// Handles one event.
     fn on_event(&self, event: &FileEvent<'_>);

@@ -1,6 +1,11 @@
 //! The options of an open store.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     encryption::RecordCipher,
@@ -164,10 +169,10 @@ impl Options {
         }
     }
 
-    /// Passes `event` to the listener.
+    /// Passes `event` to the listener. Catches its panic, which must not end a thread of the store.
     pub(crate) fn emit(&self, event: &FileEvent<'_>) {
         if let Some(listener) = &self.listener {
-            listener.on_event(event);
+            let _panicked = catch_unwind(AssertUnwindSafe(|| listener.on_event(event)));
         }
     }
 }

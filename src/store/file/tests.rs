@@ -15,6 +15,7 @@ mod hint;
 mod index_batch;
 mod maintenance;
 mod next_segment;
+mod panics;
 mod path_checks;
 mod recovery;
 mod room;

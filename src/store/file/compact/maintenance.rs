@@ -1,11 +1,12 @@
 //! The maintenance thread. It collects expired entries, compacts, writes hints and creates segments.
 
 use std::{
-    mem::take,
+    mem::{replace, take},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -53,6 +54,24 @@ struct MaintenanceRequests {
     ended: bool,
 }
 
+/// Ends the work of the thread on drop, also after a panic. No operation waits for a thread that has ended.
+struct MaintenanceGuard<'a>(&'a Maintenance, &'a FileEngine);
+
+impl Drop for MaintenanceGuard<'_> {
+    fn drop(&mut self) {
+        let Self(maintenance, engine) = self;
+        if thread::panicking() {
+            engine.log.poison_after_panic();
+        }
+        let ended = MaintenanceRequests {
+            ended: true,
+            ..MaintenanceRequests::default()
+        };
+        let requests = replace(&mut *lock(&maintenance.requests), ended);
+        drop(requests);
+    }
+}
+
 impl Maintenance {
     /// Returns a receiver that completes when a compaction may have made room. Returns `None` if the last
     /// compaction failed.
@@ -86,6 +105,7 @@ impl Maintenance {
 
     /// Runs the thread until it is stopped.
     pub(crate) fn run(&self, engine: &FileEngine) {
+        let _guard = MaintenanceGuard(self, engine);
         let wakeup = engine.log.wakeup();
         let mut shard = 0;
         let mut last_sweep = wakeup.now();
@@ -102,10 +122,6 @@ impl Maintenance {
             let pause = TICK.saturating_sub(wakeup.now() - last_sweep);
             wakeup.sleep(pause.min(PATH_CHECK_INTERVAL));
         }
-        let mut requests = lock(&self.requests);
-        requests.ended = true;
-        requests.waiters.clear();
-        requests.compactions.clear();
     }
 
     /// Checks the store's paths, unless that was done within the last interval.

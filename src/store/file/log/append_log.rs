@@ -163,6 +163,11 @@ impl AppendLog {
         self.set_poison(Poison::Write(error.to_string().into()))
     }
 
+    /// Makes all later writes fail after the panic of a thread of the store.
+    pub(crate) fn poison_after_panic(&self) {
+        let _ = self.set_poison(Poison::Write("a thread of the store panicked".into()));
+    }
+
     pub(super) fn set_poison(&self, poison: Poison) -> FileError {
         let error = self.poison_error(&poison);
         if self.poison.set(poison).is_ok() {

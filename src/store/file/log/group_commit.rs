@@ -1,6 +1,12 @@
 //! Group commit: concurrent writers share one append and one sync.
 
-use std::{mem::take, sync::PoisonError, time::Duration};
+use std::{
+    mem::take,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::PoisonError,
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -83,6 +89,24 @@ pub(crate) type SyncReceiver = oneshot::Receiver<()>;
 /// A receiver that completes once the write is rejected, or executed and durable.
 pub(crate) type WriteReceiver = oneshot::Receiver<Result<WriteReply, FileError>>;
 
+/// Ends the work of the thread on drop, also after a panic. No writer waits for a thread that has ended.
+struct CommitThreadGuard<'a>(&'a GroupCommit, &'a FileEngine);
+
+impl Drop for CommitThreadGuard<'_> {
+    fn drop(&mut self) {
+        let Self(group_commit, engine) = self;
+        if thread::panicking() {
+            engine.log.poison_after_panic();
+        }
+        let mut state = lock(&group_commit.state);
+        state.ended = true;
+        state.pending_bytes = 0;
+        let group = take(&mut state.group);
+        drop(state);
+        drop(group);
+    }
+}
+
 impl CommitGroup {
     const fn len(&self) -> usize {
         self.writers.len() + self.waiters.len()
@@ -153,6 +177,7 @@ impl GroupCommit {
     /// Runs the thread for [`Durability::Always`](crate::store::file::Durability::Always): commits one
     /// group after the other until it is stopped.
     pub(crate) fn run_always(&self, engine: &FileEngine) {
+        let _guard = CommitThreadGuard(self, engine);
         let (mut expected, mut linger) = (1, Duration::ZERO);
         while let Some(group) = self.next_group(expected, linger) {
             let (began, members) = (Instant::now(), group.len());
@@ -165,7 +190,8 @@ impl GroupCommit {
     /// meanwhile.
     fn commit(&self, engine: &FileEngine, group: CommitGroup) -> usize {
         let replies = engine.write_group(&group.writes);
-        drop(group.writes);
+        // The data may belong to the user, whose destructor may panic.
+        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(group.writes)));
         let synced = engine.log.sync();
         // Before the answers, so that a writer that was answered can write again, and is not counted here.
         let mut state = lock(&self.state);
@@ -222,6 +248,7 @@ impl GroupCommit {
     /// Runs the thread for [`Durability::Interval`](crate::store::file::Durability::Interval): syncs
     /// at most `interval` after the first append since the last sync.
     pub(crate) fn run_interval(&self, engine: &FileEngine, interval: Duration) {
+        let _guard = CommitThreadGuard(self, engine);
         let mut state = lock(&self.state);
         while !state.stop {
             if !self.dirty.load(Ordering::Acquire) {

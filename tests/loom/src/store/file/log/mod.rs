@@ -75,6 +75,8 @@ mod engine {
             Ok(())
         }
 
+        pub(crate) const fn poison_after_panic(&self) {}
+
         pub(crate) fn durable(&self) -> usize {
             lock(&self.state).durable
         }
