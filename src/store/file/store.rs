@@ -42,7 +42,7 @@ use crate::{
 pub struct FileStore(Arc<OpenStore>);
 
 /// An open store. It is closed on drop.
-struct OpenStore {
+pub(super) struct OpenStore {
     inner: Arc<FileInner>,
     /// `None` after the store was closed.
     background: Mutex<Option<Background>>,
@@ -50,10 +50,13 @@ struct OpenStore {
 
 /// The threads and the lock of an open store.
 struct Background {
-    commit_thread: Option<JoinHandle<()>>,
-    maintenance_thread: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
     _lock: DirectoryLock,
 }
+
+/// The work of a thread, and the function that starts the thread under a name.
+type ThreadWork = Box<dyn FnOnce() + Send>;
+pub(super) type SpawnThread = fn(&str, ThreadWork) -> io::Result<JoinHandle<()>>;
 
 impl FileStore {
     pub(super) fn open_with(directory: &Path, options: Options) -> Result<Self, FileError> {
@@ -64,18 +67,10 @@ impl FileStore {
             let (path, error) = (directory, &error);
             options.emit(&FileEvent::DirectoryNotLocked { path, error });
         }
-        let durability = options.durability;
         let engine = recover::open::open(Box::new(disk), options)?;
         let inner = Arc::new(FileInner::new(engine));
-        let run_maintenance = |inner: &FileInner| inner.maintenance.run(&inner.engine);
-        let background = Background {
-            commit_thread: spawn_commit_thread(&inner, durability).map_err(fail)?,
-            maintenance_thread: spawn_thread("file-sessions", &inner, run_maintenance)
-                .map_err(fail)?,
-            _lock: directory_lock,
-        };
-        let background = Mutex::new(Some(background));
-        Ok(Self(Arc::new(OpenStore { inner, background })))
+        let open = OpenStore::start(inner, directory_lock, spawn_thread).map_err(fail)?;
+        Ok(Self(Arc::new(open)))
     }
 
     /// Returns the clock that determines expiry.
@@ -151,22 +146,47 @@ impl fmt::Debug for FileStore {
 }
 
 impl OpenStore {
+    /// Starts the threads. If that fails, the store is closed, which ends those that were started.
+    pub(super) fn start(
+        inner: Arc<FileInner>,
+        directory_lock: DirectoryLock,
+        spawn: SpawnThread,
+    ) -> io::Result<Self> {
+        let works = [
+            commit_work(&inner).map(|work| ("file-commits", work)),
+            Some(("file-sessions", maintenance_work(&inner))),
+        ];
+        let mut threads = Vec::new();
+        let mut works = works.into_iter().flatten();
+        let started = works.try_for_each(|(name, work)| {
+            threads.push(spawn(name, work)?);
+            Ok(())
+        });
+        let background = Mutex::new(Some(Background {
+            threads,
+            _lock: directory_lock,
+        }));
+        let open = Self { inner, background };
+        started.map(|()| open)
+    }
+
     fn close(&self) -> Result<(), FileError> {
         let inner = &self.inner;
         let log = &inner.engine.log;
         // The lock is held until the end, so that concurrent calls return only when the store is
         // closed.
-        let mut background = lock(&self.background);
-        let Some(threads) = background.take() else {
+        let mut guard = lock(&self.background);
+        let Some(background) = guard.take() else {
             return log.check_poison();
         };
         log.mark_closed();
         log.wakeup().stop();
         inner.group_commit.stop();
-        for thread in [Some(threads.maintenance_thread), threads.commit_thread] {
+        for thread in background.threads {
             // A listener may own the last handle and drop it on one of these threads.
-            let other = thread.filter(|thread| thread.thread().id() != thread::current().id());
-            let _ = other.map(JoinHandle::join);
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
         }
         let synced = log.finish();
         if synced.is_ok() {
@@ -188,31 +208,27 @@ impl Drop for OpenStore {
     }
 }
 
-fn spawn_thread(
-    name: &str,
-    inner: &Arc<FileInner>,
-    run: impl FnOnce(&FileInner) + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+/// Returns the work of the commit thread, if the durability needs one.
+fn commit_work(inner: &Arc<FileInner>) -> Option<ThreadWork> {
     let inner = Arc::clone(inner);
-    let builder = thread::Builder::new().name(name.to_owned());
-    builder.spawn(move || run(&inner))
+    match inner.engine.log.options().durability {
+        Durability::Always => Some(Box::new(move || {
+            inner.group_commit.run_always(&inner.engine);
+        })),
+        Durability::Interval(interval) => Some(Box::new(move || {
+            inner.group_commit.run_interval(&inner.engine, interval);
+        })),
+        Durability::Os => None,
+    }
 }
 
-fn spawn_commit_thread(
-    inner: &Arc<FileInner>,
-    durability: Durability,
-) -> io::Result<Option<JoinHandle<()>>> {
-    match durability {
-        Durability::Always => spawn_thread("file-commits", inner, |inner| {
-            inner.group_commit.run_always(&inner.engine);
-        })
-        .map(Some),
-        Durability::Interval(interval) => spawn_thread("file-commits", inner, move |inner| {
-            inner.group_commit.run_interval(&inner.engine, interval);
-        })
-        .map(Some),
-        Durability::Os => Ok(None),
-    }
+fn maintenance_work(inner: &Arc<FileInner>) -> ThreadWork {
+    let inner = Arc::clone(inner);
+    Box::new(move || inner.maintenance.run(&inner.engine))
+}
+
+fn spawn_thread(name: &str, work: ThreadWork) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
 impl Store for FileStore {

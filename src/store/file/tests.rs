@@ -20,6 +20,7 @@ mod path_checks;
 mod recovery;
 mod room;
 mod space;
+mod start;
 mod state;
 mod touch;
 mod version_1;
