@@ -145,6 +145,35 @@ async fn close_completes_when_the_store_is_closed() {
     }
 }
 
+#[tokio::test]
+async fn close_does_not_wait_for_a_compaction_of_the_whole_log() {
+    let scratch = Scratch::new();
+    many_segments(scratch.path()).await;
+    let (compacted, events) = mpsc::channel();
+    let (release, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    // Blocks the compaction after each segment until `release` is dropped.
+    let listener = move |event: &FileEvent<'_>| {
+        if let FileEvent::Compacted { .. } = event {
+            let _ = compacted.send(());
+            let _ = wait.lock().unwrap().recv();
+        }
+    };
+    let store = small_segments(scratch.path()).listener(listener);
+    let store = store.open().unwrap();
+    let compacting = store.compact();
+    events.recv().unwrap();
+    let closing = store.close();
+    drop(release);
+    closing.await.unwrap();
+    assert!(compacting.await.is_err());
+    assert_eq!(events.try_iter().count(), 0, "segments after the call");
+    let store = FileStore::open(scratch.path()).unwrap();
+    for number in 0..SESSIONS {
+        assert!(has(&store, number).await, "session {number}");
+    }
+}
+
 #[test]
 fn only_the_owner_can_look_into_the_directory() {
     let scratch = Scratch::new();
