@@ -60,8 +60,8 @@ pub enum Event<'a> {
         /// The path of the change, or `tags`.
         path: &'a str,
     },
-    /// Changes of a request that were not stored. Another request destroyed or regenerated the
-    /// session, or too many requests changed it; or the policy is to drop changes that are too large or
+    /// Changes of a request that were not stored. The session was destroyed or regenerated, has expired or
+    /// was evicted; too many requests changed it; or the policy is to drop changes that are too large or
     /// do not fit.
     WriteDropped {
         /// The session's key.

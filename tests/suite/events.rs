@@ -119,7 +119,10 @@ async fn conflict_resolved_says_how_often_it_was_tried_again() {
 async fn write_dropped_gives_the_reason() {
     type End = fn(&Session);
     let ends: [(End, &str); 2] = [
-        (|s| s.destroy().unwrap(), "the session was destroyed"),
+        (
+            |s| s.destroy().unwrap(),
+            "the session was destroyed, expired or evicted",
+        ),
         (
             |s| s.regenerate().unwrap(),
             "the session was given a new id",

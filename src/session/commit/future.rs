@@ -462,7 +462,7 @@ impl Commit {
             if let Some(key) = old.or_else(|| state.key()) {
                 let reason = match status {
                     IdStatus::Regenerated => "the session was given a new id",
-                    _ => "the session was destroyed",
+                    _ => "the session was destroyed, expired or evicted",
                 };
                 state.queue(&self.session.engine, Event::WriteDropped { key, reason });
             }

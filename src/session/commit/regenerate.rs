@@ -73,13 +73,21 @@ impl Commit {
             if let Some(step) = self.follow_fence(&record, key) {
                 return Ok(step);
             }
-            IdStatus::Regenerated
+            self.old_fence_status(&record)
         } else if self.is_old_session(&newer) {
             return self.on_old_changed(record, key);
         } else {
             IdStatus::Destroyed
         };
         Ok(self.roll_back(key, Rollback::Lost(status)))
+    }
+
+    /// Returns the status of the old id, under which there is a fence.
+    fn old_fence_status(&self, fence: &Record) -> IdStatus {
+        let regeneration = self.session.state().regeneration();
+        regeneration.map_or(IdStatus::Regenerated, |old| {
+            IdStatus::from_fence(&self.session.engine, &old.from, &fence.data)
+        })
     }
 
     /// Continues after another request has rotated the session. A rotation ends: the session has a new

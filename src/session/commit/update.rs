@@ -66,7 +66,8 @@ impl Commit {
         let newest = decode(engine, record)?;
         if newest.head.is_fence {
             let Some(forward) = rotation::forward(engine, &key, &record.data) else {
-                return Ok(self.drop_changes(IdStatus::Regenerated));
+                let status = IdStatus::from_fence(engine, &key, &record.data);
+                return Ok(self.drop_changes(status));
             };
             let changes = self.take_changes();
             return self.follow(forward.id, changes);

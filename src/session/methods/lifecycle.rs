@@ -128,8 +128,9 @@ impl Session {
     /// written the record of the new id.
     /// Changes then fail with `Committed`.
     ///
-    /// It is not an error if another request has destroyed the session. The changes are then
-    /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
+    /// It is not an error if the session has ended during the request: another request has destroyed or regenerated
+    /// it, its record has expired, or its store has evicted it. The changes are then dropped, with an
+    /// [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     ///
     /// # Concurrency
     /// Changes that another task of the request makes during the commit belong to the next commit;

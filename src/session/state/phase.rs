@@ -6,7 +6,11 @@ use bytes::Bytes;
 
 use super::changes::Changes;
 use crate::{
-    clock::Timestamp, document::Document, id::StoreKey, session::ReadOnlyReason, store::Version,
+    clock::Timestamp,
+    document::Document,
+    id::StoreKey,
+    session::{ReadOnlyReason, engine::Engine},
+    store::Version,
     wire::Lifetime,
 };
 
@@ -48,6 +52,15 @@ pub(in crate::session) enum IdStatus {
 }
 
 impl IdStatus {
+    /// Returns the status of an id whose record this fence has replaced, if the fence does not forward. `key` is the
+    /// key of the id. The end of a session stores a fence that names no new id.
+    pub(in crate::session) fn from_fence(engine: &Engine, key: &StoreKey, fence: &[u8]) -> Self {
+        match engine.format.fence_names(fence, key) {
+            Some(_) => Self::Regenerated,
+            None => Self::Destroyed,
+        }
+    }
+
     /// Returns `true` if another request ended the session under the id. Its response may have set a
     /// newer cookie, which this response must not replace without need.
     pub(in crate::session) const fn is_lost(self) -> bool {

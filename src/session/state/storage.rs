@@ -325,9 +325,15 @@ impl SessionState {
 
     /// Decides if a record is the session of the request. If it is, takes its lifetime.
     #[inline]
-    fn record_verdict(&mut self, engine: &Engine, head: &RecordHead, lookup: &Lookup) -> IdVerdict {
+    fn record_verdict(
+        &mut self,
+        engine: &Engine,
+        record: &[u8],
+        head: &RecordHead,
+        lookup: &Lookup,
+    ) -> IdVerdict {
         if head.is_fence {
-            IdVerdict::Dead(IdStatus::Regenerated)
+            IdVerdict::Dead(IdStatus::from_fence(engine, &lookup.key, record))
         } else if !self.is_opened_by_cookie(engine, head) {
             IdVerdict::Dead(IdStatus::Destroyed)
         } else if engine.has_ended(&head.lifetime, lookup.begun) {
@@ -356,7 +362,7 @@ impl SessionState {
         if let Some(forward) = self.forward(engine, &record, &head) {
             return Ok(IdVerdict::Forwarded(Box::new(forward)));
         }
-        let verdict = self.record_verdict(engine, &head, lookup);
+        let verdict = self.record_verdict(engine, &record.data, &head, lookup);
         if let IdVerdict::Dead(IdStatus::Expired) = verdict {
             self.key_to_destroy = self.identity.key();
         }
@@ -477,7 +483,7 @@ impl SessionState {
     ) -> Option<PendingRead> {
         let verdict = match read {
             Ok(ReadOutcome::Found(record)) => match engine.format.decode_head(&record.data) {
-                Ok(head) => self.record_verdict(engine, &head, lookup),
+                Ok(head) => self.record_verdict(engine, &record.data, &head, lookup),
                 // The next load reports it.
                 Err(_) => return None,
             },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, store::MemoryStore};
+use hyper_session::{Session, SessionError, store::MemoryStore};
 use serde_json::json;
 
 use crate::support::{Browser, Call, TestServer, config, object, test_server};
@@ -142,6 +142,33 @@ async fn a_write_on_its_way_when_the_session_ends_is_dropped() {
     });
     assert_eq!(server.memory.stats().records, 0);
     assert_eq!(server.events.with_name("write_dropped").len(), 1);
+}
+
+/// Only the removal fails, so the fence that ends the session stays. It names no new id.
+#[tokio::test]
+async fn a_session_whose_removal_failed_was_destroyed_and_not_given_a_new_id() {
+    type Change = fn(&Session) -> Result<(), SessionError>;
+    let changes: [Change; 3] = [
+        |s| s.put("late", 1),
+        |s| s.update("late", |n: &mut i32| *n += 1).map(drop),
+        |s| s.regenerate(),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let server = test_server(config());
+        let browser = ada(&server).await;
+        let mut quick = browser.clone();
+        let late = async |s: &Session| {
+            server.store.fail(Call::Destroy);
+            let destroy = async |s: Session| s.destroy().unwrap();
+            assert_eq!(quick.request(destroy).await.status, 503);
+            change(s).unwrap();
+        };
+        browser.clone().visit(late).await;
+        let dropped = server.events.with_name("write_dropped");
+        let reasons: Vec<_> = dropped.iter().map(|event| &*event.text).collect();
+        let reason = "the session was destroyed, expired or evicted";
+        assert_eq!(reasons, [reason], "{at}");
+    }
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ impl Worker {
         if decoded.head.is_fence {
             return Err(match forward(&self.engine, &self.key, &record.data) {
                 Some(forward) => BatchEnd::Forwarded(forward.id),
-                None => BatchEnd::Lost(IdStatus::Regenerated),
+                None => BatchEnd::Lost(IdStatus::from_fence(&self.engine, &self.key, &record.data)),
             });
         }
         Ok(KnownRecord {

@@ -122,6 +122,12 @@ mod state {
         Regenerated,
     }
 
+    impl IdStatus {
+        pub(crate) const fn from_fence(_: &Engine, _: &StoreKey, _: &[u8]) -> Self {
+            Self::Regenerated
+        }
+    }
+
     #[derive(Clone, Debug)]
     pub(crate) struct StoredRecord {
         pub(crate) record: Record,
