@@ -92,7 +92,8 @@ pub struct SessionConfig {
     pub touch_timeout: DurationSetting,
     /// The response to a request when the store fails. Default: 503.
     pub on_store_failure: OnStoreFailure,
-    /// The response to a request whose session is too large for its store. Default: an error.
+    /// The response to a request whose session is too large for its store, or exceeds `limits.document` together with
+    /// changes of other requests. Default: an error.
     pub on_too_large: OnTooLarge,
     /// Keeps flash messages for the next request if the response is a redirect (3xx), which no visitor
     /// sees. Messages that do not fit into `limits.document` are not kept. Default: off.

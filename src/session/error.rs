@@ -81,15 +81,16 @@ pub enum SessionError {
          load the session again"
     )]
     OutcomeUnknown,
-    /// The session is over the size limit of its store. Nothing was written. Remove data, or use a
-    /// store with a higher limit.
-    #[error(
-        "session takes {size} bytes as stored, limit of its store is {limit}; remove data or use \
-         another store; largest keys: {}",
-        list_keys(largest)
-    )]
+    /// The session is over a size limit. Nothing was written. Remove data; or use a store with a higher limit, or raise
+    /// `limits.document`.
+    ///
+    /// A single change that exceeds `limits.document` is a [`Change`](Self::Change) error instead. A commit
+    /// exceeds it only together with changes of other requests.
+    #[error("{}", describe_too_large(*exceeded, *size, *limit, largest))]
     TooLarge {
-        /// Size as stored, in bytes.
+        /// The limit that the session exceeds.
+        exceeded: SizeLimit,
+        /// Size in bytes, as the limit counts it.
         size: usize,
         /// Maximum size, in bytes.
         limit: usize,
@@ -146,7 +147,14 @@ impl SessionError {
 
     /// Returns `true` if [`Event::StoreFailed`](super::Event::StoreFailed) reports the error.
     pub(super) const fn is_caused_by_store(&self) -> bool {
-        self.is_store_failure() || self.is_too_large()
+        let is_over_limit = matches!(
+            self,
+            Self::TooLarge {
+                exceeded: SizeLimit::Store,
+                ..
+            }
+        );
+        self.is_store_failure() || is_over_limit
     }
 
     /// Returns `true` if this failure is part of an outage. An outage has its own events,
@@ -184,7 +192,7 @@ impl SessionError {
         }
     }
 
-    /// Returns `true` if the session is over the size limit of its store.
+    /// Returns `true` if the session is over a [size limit](SizeLimit).
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
     }
@@ -205,8 +213,13 @@ impl SessionError {
         matches!(self, Self::NotLoaded | Self::ReadOnly(_) | Self::Committed)
     }
 
-    /// Creates the error for a session over the store's limit, with its largest keys.
-    pub(super) fn too_large(limit: TooLarge, data: &Document, flash: Option<&Document>) -> Self {
+    /// Creates the error for a session over a limit, with its largest keys.
+    pub(super) fn too_large(
+        exceeded: SizeLimit,
+        limit: TooLarge,
+        data: &Document,
+        flash: Option<&Document>,
+    ) -> Self {
         let mut sizes = key_sizes(data, "");
         if let Some(flash) = flash {
             sizes.append(&mut key_sizes(flash, "flash:"));
@@ -214,11 +227,23 @@ impl SessionError {
         sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         sizes.truncate(MAX_NAMED_KEYS);
         Self::TooLarge {
+            exceeded,
             size: limit.size,
             limit: limit.limit,
             largest: Arc::from(sizes),
         }
     }
+}
+
+/// A limit that a session exceeds with [`SessionError::TooLarge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SizeLimit {
+    /// The setting `limits.document`, for the data and the flash messages. The changes of several requests exceed it
+    /// together.
+    Document,
+    /// The limit of the store, for the session as stored.
+    Store,
 }
 
 /// The reason for [`SessionError::ReadOnly`].
@@ -284,6 +309,26 @@ pub enum ConflictReason {
     /// The session would have too many tags.
     #[error(transparent)]
     Tags(TooManyTags),
+}
+
+/// Returns the message of [`SessionError::TooLarge`].
+fn describe_too_large(
+    exceeded: SizeLimit,
+    size: usize,
+    limit: usize,
+    largest: &[(Box<str>, usize)],
+) -> String {
+    let keys = list_keys(largest);
+    match exceeded {
+        SizeLimit::Document => format!(
+            "session takes {size} bytes together with changes of other requests, limit is {limit}; remove data \
+             or raise `limits.document`; largest keys: {keys}"
+        ),
+        SizeLimit::Store => format!(
+            "session takes {size} bytes as stored, limit of its store is {limit}; remove data or use another \
+             store; largest keys: {keys}"
+        ),
+    }
 }
 
 /// Returns the root keys, each with its size in bytes including the value.

@@ -33,7 +33,7 @@ pub use commit::Commit;
 pub(crate) use commit::{CommitQueues, FinalCommit, SessionOutcome};
 pub(crate) use cookie_cache::CookieCache;
 pub(crate) use engine::Engine;
-pub use error::{ConflictReason, ContentionReason, ReadOnlyReason, SessionError};
+pub use error::{ConflictReason, ContentionReason, ReadOnlyReason, SessionError, SizeLimit};
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
 pub use handle::Session;

@@ -44,8 +44,9 @@ pub enum OnStoreFailure {
     ReadOnly,
 }
 
-/// The response to a request whose session is over the size limit of its store. Cookies, for
-/// example, have such a limit.
+/// The response to a request whose session is over a size limit: that of its store, such as cookies, or
+/// `limits.document`, together with the changes of other requests. See
+/// [`SessionError::TooLarge`](super::SessionError::TooLarge).
 ///
 /// Either response sets the cookies for what the request stored by an explicit
 /// [`commit`](super::Session::commit), or destroyed, before the failure.

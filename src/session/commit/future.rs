@@ -17,7 +17,7 @@ use crate::{
     completion::panic_after_completion,
     id::{SessionId, StoreKey},
     session::{
-        Event, OnConflict, OnTooLarge, Session, SessionError,
+        Event, OnConflict, OnTooLarge, Session, SessionError, SizeLimit,
         state::{Changes, IdStatus, Phase, SessionState, StoredRecord},
         trace::{OperationEnd, OperationTrace},
     },
@@ -481,6 +481,12 @@ impl Commit {
                 || error.is_conflict() && engine.policy.on_conflict == OnConflict::DropWrite);
         let reason = match &error {
             SessionError::Contention(_) => "too many requests changed the session",
+            SessionError::TooLarge {
+                exceeded: SizeLimit::Document,
+                ..
+            } if self.is_final => {
+                "the session exceeds `limits.document` with changes of other requests"
+            }
             SessionError::TooLarge { .. } if drops => "the session is too large for its store",
             SessionError::Conflict { .. } if drops => {
                 "a change did not fit a change of another request"

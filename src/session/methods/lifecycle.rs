@@ -114,8 +114,8 @@ impl Session {
     ///   store does not answer within `commit_timeout` after a conflict. The changes may be stored or not,
     ///   and later commits of this session fail.
     /// - [`Contention`](SessionError::Contention) if too many requests change the session at once, or
-    ///   [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit. Nothing is stored,
-    ///   and the session can be changed and committed again.
+    ///   [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit, or over `limits.document` together
+    ///   with changes of other requests. Nothing is stored, and the session can be changed and committed again.
     /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
     ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again. Changes that
     ///   other tasks made during the commit are dropped as well.

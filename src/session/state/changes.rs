@@ -12,7 +12,7 @@ use crate::{
     clock::Timestamp,
     document::{Document, EditError},
     patch::{Patch, RebaseError},
-    session::{ConflictReason, SessionError, engine::Engine},
+    session::{ConflictReason, SessionError, SizeLimit, engine::Engine},
     store::{TooLarge, TooManyTags, Version},
     wire::{Lifetime, LifetimeChange},
 };
@@ -97,6 +97,7 @@ pub(super) fn check_size(
     let limit = engine.policy.limits.document;
     match size > limit {
         true => Err(SessionError::too_large(
+            SizeLimit::Document,
             TooLarge::new(size, limit),
             data,
             Some(flash),
@@ -118,6 +119,7 @@ pub(super) fn refusal(error: RebaseError, stored: &DecodedRecord) -> SessionErro
     match error.source {
         EditError::Malformed(error) => error.into(),
         EditError::TooLarge { size, limit, .. } => SessionError::too_large(
+            SizeLimit::Document,
             TooLarge::new(size, limit),
             &stored.data,
             Some(&stored.flash),

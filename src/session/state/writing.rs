@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord};
 use crate::{
     id::{SessionId, StoreKey},
-    session::{SessionError, engine::Engine},
+    session::{SessionError, SizeLimit, engine::Engine},
     store::{Expected, Tags, TooLarge, Version},
     wire::{Lifetime, LifetimeChange, PendingMark, RecordHead},
 };
@@ -169,7 +169,7 @@ impl SessionState {
     /// Returns the error for a session over the store's limit. It names the largest keys.
     pub(in crate::session) fn too_large(&self, limit: TooLarge) -> SessionError {
         let flash = self.flash.to_stored(self.replaced_version()).ok();
-        SessionError::too_large(limit, &self.data, flash.as_deref())
+        SessionError::too_large(SizeLimit::Store, limit, &self.data, flash.as_deref())
     }
 }
 

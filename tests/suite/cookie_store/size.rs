@@ -3,7 +3,7 @@
 use http::StatusCode;
 use hyper_session::{
     SessionError,
-    session::OnTooLarge,
+    session::{OnTooLarge, SizeLimit},
     store::{
         CookieStore, Expected, MemoryStore, ReadOutcome, Tag, Tags, WriteOutcome, WriteRequest,
     },
@@ -72,6 +72,7 @@ async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
         .await;
     let error = visit.value.clone().unwrap();
     let SessionError::TooLarge {
+        exceeded: SizeLimit::Store,
         size,
         limit,
         largest,

@@ -3,7 +3,7 @@
 use hyper_session::{
     Session, SessionConfig, SessionError,
     patch::ChangeLimits,
-    session::{ConflictReason, OnConflict, OnTooLarge},
+    session::{ConflictReason, OnConflict, OnTooLarge, SizeLimit},
 };
 use serde_json::{Value, json};
 
@@ -78,6 +78,32 @@ async fn two_changes_that_are_too_large_together_are_an_error_of_the_second() {
             assert!(s.has("theirs").unwrap() && !s.has("ours").unwrap());
         })
         .await;
+}
+
+#[tokio::test]
+async fn changes_that_are_too_large_together_do_not_blame_the_store() {
+    let large = "x".repeat(600);
+    let put = async |s: &Session| s.put("theirs", &large).unwrap();
+    let server = test_server(small_config());
+    let browser = visitor(&server, json!({})).await;
+    let commit = async |s: &Session| {
+        s.put("ours", &large).unwrap();
+        let error = s.commit().await.unwrap_err();
+        let (text, exceeded) = match &error {
+            SessionError::TooLarge { exceeded, .. } => (error.to_string(), *exceeded),
+            _ => panic!("{error}"),
+        };
+        assert_eq!(exceeded, SizeLimit::Document);
+        assert!(
+            text.contains("limit is 1024; remove data or raise `limits.document`"),
+            "{text}"
+        );
+    };
+    assert_eq!(overlap(&browser, commit, put).await.0, 500);
+    assert_eq!(server.events.with_name("store_failed"), []);
+    let dropped = server.events.with_name("write_dropped");
+    let reason = "the session exceeds `limits.document` with changes of other requests";
+    assert_eq!((dropped.len(), &*dropped[0].text), (1, reason));
 }
 
 #[tokio::test]
