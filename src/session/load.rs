@@ -157,6 +157,14 @@ impl<'a> Load<'a> {
     }
 }
 
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        if let Some(unanswered) = &self.reading {
+            unanswered.lookup.release_touch(&self.session.engine);
+        }
+    }
+}
+
 /// Returns the outcome of a load in spans and metrics.
 fn outcome(state: &SessionState, is_ok: bool) -> &'static str {
     match state.phase() {

@@ -180,8 +180,7 @@ impl Commit {
             CommitStep::Failing(error) => Err((**error).clone()),
             CommitStep::Touching(renewal) => {
                 let renewed = ready!(renewal.poll(cx));
-                let engine = &*self.session.engine;
-                let apply = |state: &mut SessionState| renewal.apply(state, engine, renewed);
+                let apply = |state: &mut SessionState| renewal.apply(state, renewed);
                 let next = self.session.with_events(apply);
                 self.outcome = "renewed";
                 Ok(next.map_or(CommitStep::Done, CommitStep::Touching))

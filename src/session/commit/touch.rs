@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -24,18 +25,33 @@ pub(super) struct Renewal {
     pending: Box<PendingRead>,
     /// The time limit, once the store did not answer at once.
     deadline: Option<Delay>,
-    timeout: Duration,
+    engine: Arc<Engine>,
+    /// The store has answered, or the time is over.
+    has_ended: bool,
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.pending.lookup.release_touch(&self.engine);
+        }
+    }
 }
 
 impl Renewal {
     /// Starts a renewal, if one is due.
-    pub(super) fn begin(state: &mut SessionState, engine: &Engine) -> Option<Self> {
-        let timeout = engine.policy.touch_timeout;
-        Some(Self {
-            pending: Box::new(state.begin_renewal(engine)?),
-            deadline: None,
-            timeout,
-        })
+    pub(super) fn begin(state: &mut SessionState, engine: &Arc<Engine>) -> Option<Self> {
+        let pending = state.begin_renewal(engine)?;
+        Some(Self::new(pending, None, engine))
+    }
+
+    fn new(pending: PendingRead, deadline: Option<Delay>, engine: &Arc<Engine>) -> Self {
+        Self {
+            pending: Box::new(pending),
+            deadline,
+            engine: Arc::clone(engine),
+            has_ended: false,
+        }
     }
 
     /// Waits for the result, until the timeout. A renewal that timed out may have been applied, so the
@@ -44,15 +60,18 @@ impl Renewal {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<ReadOutcome, StoreError>, TouchTimeout>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.pending.reading).poll(cx) {
-            return Poll::Ready(Ok(read));
-        }
-        // This timer needs no runtime.
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Delay::new(self.timeout));
-        ready!(Pin::new(deadline).poll(cx));
-        Poll::Ready(Err(TouchTimeout(self.timeout)))
+        let read = match Pin::new(&mut self.pending.reading).poll(cx) {
+            Poll::Ready(read) => Ok(read),
+            Poll::Pending => {
+                let timeout = self.engine.policy.touch_timeout;
+                // This timer needs no runtime.
+                let deadline = self.deadline.get_or_insert_with(|| Delay::new(timeout));
+                ready!(Pin::new(deadline).poll(cx));
+                Err(TouchTimeout(timeout))
+            }
+        };
+        self.has_ended = true;
+        Poll::Ready(read)
     }
 
     /// Applies the result. A failure is reported and does not fail the request. Returns the renewal that
@@ -60,9 +79,9 @@ impl Renewal {
     pub(super) fn apply(
         &mut self,
         state: &mut SessionState,
-        engine: &Engine,
         renewed: Result<Result<ReadOutcome, StoreError>, TouchTimeout>,
     ) -> Option<Self> {
+        let engine = &self.engine;
         let next = match renewed {
             Ok(read) => state.finish_renewal(engine, &self.pending.lookup, read),
             Err(timeout) => {
@@ -71,11 +90,7 @@ impl Renewal {
                 None
             }
         };
-        next.map(|pending| Self {
-            pending: Box::new(pending),
-            deadline: self.deadline.take(),
-            timeout: self.timeout,
-        })
+        next.map(|pending| Self::new(pending, self.deadline.take(), engine))
     }
 }
 

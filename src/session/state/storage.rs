@@ -46,6 +46,14 @@ impl Lookup {
         self.expiry.as_millis() > 0
     }
 
+    /// Lets the next request of the session touch the record. Call it if the touch may not have happened: the read
+    /// failed, or was dropped before the store has answered.
+    pub(in crate::session) fn release_touch(&self, engine: &Engine) {
+        if self.is_touch() {
+            engine.touch_times.remove(&self.key);
+        }
+    }
+
     /// Returns `true` if the read has touched the record with another time to live than that of this lifetime.
     fn has_missed(&self, engine: &Engine, lifetime: &Lifetime) -> bool {
         let ttl = || engine.record_ttl(lifetime, self.begun);
@@ -110,7 +118,8 @@ impl SessionState {
         let ttl = self.identity.touch_ttl(engine, now, self.renews);
         if ttl.is_some() {
             self.renews = true;
-            // Parallel requests of the session need not touch it too.
+            // Parallel requests of the session need not touch it too. The future of the load or the renewal takes
+            // this back if it is dropped.
             engine.touch_times.insert(key, now);
         }
         self.read(engine, key, ttl, now)
@@ -512,9 +521,7 @@ impl SessionState {
 
     /// Lets the next request of the session touch it again, after a failed touch.
     fn release_touch(&mut self, engine: &Engine, lookup: &Lookup) {
-        if lookup.is_touch() {
-            engine.touch_times.remove(&lookup.key);
-            self.renews = false;
-        }
+        lookup.release_touch(engine);
+        self.renews &= !lookup.is_touch();
     }
 }

@@ -243,3 +243,33 @@ async fn a_load_after_one_that_was_dropped_renews() {
     server.advance(2 * HOUR);
     assert!(!client.visit(async |s| s.is_fresh()).await);
 }
+
+/// The request is dropped before the store has executed its read, half a minute before the record expires.
+#[tokio::test]
+async fn after_a_load_or_a_renewal_that_was_dropped_the_next_request_renews() {
+    for loads in [false, true] {
+        let server = test_server(config());
+        let mut client = server.browser();
+        client.visit(async |s| s.put("n", 1)).await.unwrap();
+        server.advance(2 * HOUR + MINUTE / 2);
+        let handler = async |s: hyper_session::Session| {
+            if loads {
+                s.load().await.unwrap();
+            }
+        };
+        let gate = server.store.hold(Call::Read);
+        let mut dropped = client.clone();
+        tokio::select! {
+            biased;
+            _ = dropped.request(handler) => panic!("the read is held"),
+            () = gate.reached() => {}
+        }
+        server.advance(Duration::from_secs(2));
+        client.request(handler).await;
+        server.advance(MINUTE);
+        assert!(
+            !client.visit(async |s| s.is_fresh()).await,
+            "loads: {loads}"
+        );
+    }
+}
