@@ -22,9 +22,9 @@ pub enum CookiePolicy {
     #[default]
     Rolling,
     /// A response sends it only if the session was stored for the first time, got a new id or another timeout, or
-    /// was destroyed, if a CSRF token was issued for a new id, or if a renewal is due. A later write alone does not
-    /// send it. Until then, a response to a request that did not use its session has no session headers, so shared
-    /// caches may store it.
+    /// was destroyed, if a new id or a CSRF token of it was handed out, or if a renewal is due. A later write alone
+    /// does not send it. Until then, a response to a request that did not use its session has no session headers, so
+    /// shared caches may store it.
     WhenUsed,
 }
 

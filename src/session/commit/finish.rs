@@ -390,7 +390,7 @@ fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
     } else if !engine.policy.enabled {
         false
     } else {
-        let is_used = state.version().is_some() || state.is_token_issued();
+        let is_used = state.version().is_some() || state.is_id_issued();
         // Another request may have used the new id of a rotation, and ended it.
         let is_dead = is_used && is_id_dead(state, engine);
         match state.id_status() {

@@ -92,14 +92,14 @@ impl Commit {
 
     /// Continues after another request has rotated the session. A rotation ends: the session has a new
     /// id already, and a visitor's parallel requests must not build a chain of fences. A regeneration, or
-    /// a rotation whose new id has a CSRF token in the response, starts from that id.
+    /// a rotation whose new id was handed out, itself or in a CSRF token, starts from that id.
     fn follow_fence(&mut self, fence: &Record, key: StoreKey) -> Option<CommitStep> {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         let Regeneration { from, grace, .. } = state.regeneration()?;
         let forward = rotation::forward(engine, &from, &fence.data)?;
         self.turn = None;
-        if !grace.is_zero() && !state.is_token_issued() {
+        if !grace.is_zero() && !state.is_id_issued() {
             drop(state);
             return Some(self.roll_back(key, Rollback::Rotated(Box::new(forward))));
         }

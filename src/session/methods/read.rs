@@ -94,7 +94,8 @@ impl Session {
         Ok(self.state().readable()?.data().is_empty())
     }
 
-    /// Returns the secret id, and creates it if the request carried none. The id stays the same
+    /// Returns the secret id, and creates it if the request carried none. The response then sets its cookie, even
+    /// if nothing is stored, unless the session was destroyed or regenerated during the request. The id stays the same
     /// until the session expires, or is regenerated or destroyed.
     ///
     /// The session need not be loaded. Anyone who knows the id controls the session, so do not log
@@ -105,12 +106,16 @@ impl Session {
     #[doc(alias = "session_id")]
     #[doc(alias = "sessionId")]
     pub fn id(&self) -> Result<SessionId, SessionError> {
-        Ok(self.with_id(|state| state.ensure_id().cloned())?)
+        Ok(self.with_id(|state| state.issue_id().cloned())?)
     }
 
     /// Returns the key that identifies this session in stores and in the
     /// [`SessionCollection`](crate::session::SessionCollection). It is not secret. The session need
     /// not be loaded.
+    ///
+    /// If the request carried no id, this creates one. Under
+    /// [`CookiePolicy::WhenUsed`](crate::CookiePolicy::WhenUsed) its cookie is set only if the session is stored or
+    /// the [`id`](Self::id) was returned. Otherwise the visitor's next request has another key.
     ///
     /// # Errors
     /// See [`id`](Self::id).

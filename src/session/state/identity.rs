@@ -45,8 +45,8 @@ pub(super) struct Identity {
     last_touch: Timestamp,
     /// The lifetime of the record under the id. `None` if no record was ever stored under it.
     lifetime: Option<Lifetime>,
-    /// A CSRF token of the id was handed out. The browser needs the id to use it.
-    token_issued: bool,
+    /// The id or a CSRF token of it was handed out. The browser needs the id to use either.
+    is_issued: bool,
 }
 
 impl Identity {
@@ -88,7 +88,7 @@ impl Identity {
         self.was_carried = false;
         self.confirmed = false;
         self.lifetime = None;
-        self.token_issued = false;
+        self.is_issued = false;
         self.last_touch = Timestamp::default();
     }
 
@@ -194,7 +194,7 @@ impl Identity {
         self.from_request = true;
         self.was_carried = true;
         self.confirmed = false;
-        self.token_issued = false;
+        self.is_issued = false;
         self.former_id = None;
         if opened.outdated {
             self.texts.clear();
@@ -305,11 +305,15 @@ impl Identity {
         self.key().ok_or(EntropyError)
     }
 
+    /// Returns the id for the handler.
+    pub(super) fn issue_id(&mut self) -> Result<&SessionId, EntropyError> {
+        self.is_issued = true;
+        self.ensure_id()
+    }
+
     /// Returns the secret of the id's CSRF tokens, to make a token of it.
     pub(super) fn issue_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
-        let secret = CsrfSecret::from_id(self.ensure_id()?);
-        self.token_issued = true;
-        Ok(secret)
+        Ok(CsrfSecret::from_id(self.issue_id()?))
     }
 
     /// Returns `true` if `token` is a CSRF token of the id, or of the id that it replaced in a rotation.
@@ -325,7 +329,7 @@ impl Identity {
         self.confirmed = false;
         self.others = None;
         self.lifetime = None;
-        self.token_issued = false;
+        self.is_issued = false;
         self.former_id = None;
         self.texts.clear();
         let key = self.key();
@@ -355,7 +359,7 @@ impl Identity {
         self.hops += 1;
         self.lifetime = Some(lifetime);
         self.confirmed = false;
-        self.token_issued = false;
+        self.is_issued = false;
         self.texts.clear();
     }
 
@@ -390,8 +394,8 @@ impl Identity {
         self.was_carried
     }
 
-    pub(super) fn is_token_issued(&self) -> bool {
-        self.token_issued
+    pub(super) fn is_issued(&self) -> bool {
+        self.is_issued
     }
 
     /// Returns `true` if the contents of the request's cookie have changed.

@@ -325,13 +325,17 @@ impl SessionState {
         self.identity.id_with_key(key)
     }
 
-    /// Returns the id, and creates it if there is none. The browser needs the cookie of a new id.
-    pub(super) fn ensure_id(&mut self) -> Result<&SessionId, EntropyError> {
+    /// Returns the id for the handler, and creates it if there is none. The browser needs the cookie of a new id.
+    pub(super) fn issue_id(&mut self) -> Result<&SessionId, EntropyError> {
         self.changed |= !self.identity.is_from_request();
-        self.identity.ensure_id()
+        match self.id_status {
+            IdStatus::Alive | IdStatus::Expired => self.identity.issue_id(),
+            // The session has ended. Another response may have set a newer cookie.
+            _ => self.identity.ensure_id(),
+        }
     }
 
-    /// Returns the key of the id, like [`ensure_id`](Self::ensure_id).
+    /// Returns the key of the id, and creates the id if there is none.
     pub(super) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
         self.changed |= !self.identity.is_from_request();
         self.identity.ensure_key()
@@ -375,9 +379,9 @@ impl SessionState {
         self.identity.is_confirmed()
     }
 
-    /// Returns `true` if a CSRF token of the id was handed out.
-    pub(super) fn is_token_issued(&self) -> bool {
-        self.identity.is_token_issued()
+    /// Returns `true` if the id or a CSRF token of it was handed out.
+    pub(super) fn is_id_issued(&self) -> bool {
+        self.identity.is_issued()
     }
 
     /// Returns `true` if the contents of the request's cookie have changed.

@@ -52,6 +52,37 @@ async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended(
     assert!(ended.cookie().contains("Max-Age=0"));
 }
 
+/// A key in a log is no use of the session.
+#[tokio::test]
+async fn the_quiet_policy_sends_the_cookie_of_a_new_id_that_the_handler_got() {
+    let setup = test_server(when_used());
+    let mut browser = setup.browser();
+    let logged = browser.request(async |s| s.store_key().unwrap()).await;
+    assert_eq!(logged.cookies(), [""; 0]);
+    let first = browser.request(async |s| s.id().unwrap()).await;
+    assert!(first.cookie().contains("Max-Age=7200"));
+    let second = browser.request(async |s| s.id().unwrap()).await;
+    assert_eq!(second.cookies(), [""; 0]);
+    assert!(first.value == second.value);
+}
+
+/// The cookie of another response may be newer.
+#[tokio::test]
+async fn an_id_that_the_handler_got_after_the_end_of_its_session_sends_no_cookie() {
+    let setup = test_server(when_used());
+    let mut browser = setup.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    let (mut late, mut other) = (browser.clone(), browser.clone());
+    other.visit(async |s| s.regenerate()).await.unwrap();
+    let late = late.request(async |s| drop(s.load().await.unwrap().id().unwrap()));
+    assert_eq!(late.await.cookies(), [""; 0]);
+    let ended = other.request(async |s| {
+        s.destroy().unwrap();
+        drop(s.id().unwrap());
+    });
+    assert!(ended.await.cookie().contains("Max-Age=0"));
+}
+
 #[tokio::test]
 async fn the_quiet_policy_renews_when_it_is_due() {
     for opens in [false, true] {
