@@ -62,6 +62,11 @@ pub trait Store: Any + Send + Sync {
     /// [`Expected::Absent`](super::Expected::Absent) or [`Expected::Version`](super::Expected::Version)
     /// cannot apply it twice.
     ///
+    /// A store that retries a write itself, because an answer was lost, must recognize its own write. It then returns
+    /// `Done`, never `Conflict` with the record that it has written: the session would take that for the record of
+    /// another request and apply its changes again. If the store cannot tell, because the record has changed since,
+    /// it fails.
+    ///
     /// A store that limits the size of one record rejects a larger one with
     /// [`TooLarge`](super::TooLarge) as the error's source, and stores nothing. Sessions then follow
     /// [`OnTooLarge`](crate::session::OnTooLarge).

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use hyper_session::store::{
     Expected, ReadOutcome, Store, StoreError, TagStore, WriteOutcome, WriteRequest,
+    conformance::{self, Check, Harness},
     redis::{RedisError, RedisStore, TransientError},
 };
 
@@ -98,6 +99,31 @@ async fn a_write_whose_reply_was_lost_is_retried_and_applied_once() {
             "the reply was lost"
         );
     }
+}
+
+impl Harness for Setup {
+    type Store = RedisStore;
+
+    async fn store(&self) -> RedisStore {
+        self.store.clone()
+    }
+
+    async fn advance(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    async fn lose_answer(&self, _: &RedisStore) -> bool {
+        self.proxy.set(Network::CutAfter(0));
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_retried_write_keeps_the_contract() {
+    let setup = setup().await;
+    let checked = conformance::check(&setup, Check::RetriesRecognizeTheirWrite).await;
+    assert_eq!(checked, Ok(()));
+    assert!(setup.store.stats().retries > 0, "the replies were lost");
 }
 
 #[tokio::test]

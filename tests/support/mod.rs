@@ -19,6 +19,7 @@ pub mod nginx;
 pub mod playground;
 #[cfg(feature = "redis")]
 pub mod redis_servers;
+pub mod retrying_store;
 pub mod scratch;
 pub mod search;
 pub mod secrets;
@@ -31,4 +32,5 @@ pub use cookie_server::{CookieServer, cookie_server};
 pub use hyper_session::testing::StoreCall as Call;
 pub use increment::{change, increment};
 pub use jar::Jar;
+pub use retrying_store::RetryingStore;
 pub use test_server::{EventLog, GateStore, KEY, TestServer, config, data, object, test_server};

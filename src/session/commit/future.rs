@@ -286,7 +286,9 @@ impl Commit {
                 self.session.state().on_stored(engine, version);
                 self.fence(key)
             }
-            WriteOutcome::Conflict(record) if self.merged.is_some() => self.on_new_changed(&record),
+            WriteOutcome::Conflict(record) if self.is_regenerating() => {
+                self.on_new_changed(&record)
+            }
             WriteOutcome::Conflict(record) => self.on_conflict(record, key),
             WriteOutcome::Gone if self.merged.is_some() => Ok(self.on_new_gone(key)),
             WriteOutcome::Gone => Ok(self.on_gone()),

@@ -19,6 +19,11 @@ use crate::{
 };
 
 impl Commit {
+    /// Returns `true` if the commit gives the session a new id, and has not yet done so.
+    pub(super) fn is_regenerating(&self) -> bool {
+        self.session.state().regeneration().is_some()
+    }
+
     /// Starts to replace the old record with a fence. Returns `Done` without a regeneration.
     pub(super) fn fence(&self, key: StoreKey) -> StepResult {
         let engine = &*self.session.engine;
@@ -238,8 +243,8 @@ impl Commit {
         }
     }
 
-    /// Something else wrote the new record, although the old id is alive. Its change is unknown, so the commit
-    /// cannot merge it, and leaves the record. A fence is the end of the session.
+    /// Something else wrote the new record, although the old id is alive; or the store did not recognize its own write.
+    /// The commit cannot merge an unknown change, and leaves the record. A fence is the end of the session.
     pub(super) fn on_new_changed(&self, record: &Record) -> StepResult {
         if decode(&self.session.engine, record)?.head.is_fence {
             return Ok(self.on_new_destroyed());

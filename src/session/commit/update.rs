@@ -32,8 +32,7 @@ impl Commit {
 
     /// Continues after another process has written the record.
     pub(super) fn on_backed_off(&mut self, record: &Record, key: StoreKey) -> StepResult {
-        let is_regenerating = self.session.state().regeneration().is_some();
-        match is_regenerating {
+        match self.is_regenerating() {
             true => Ok(self.rebase_onto(record, key)),
             false => self.update_record(record, key),
         }

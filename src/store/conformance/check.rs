@@ -103,6 +103,9 @@ checks! {
     WritesOnAnExpiredRecord: ConditionalWrites => write::on_an_expired_record(p, h),
     /// Writes to a tombstone, with each expected state. All return `Gone`.
     WritesOnATombstone: Tombstones => write::on_a_tombstone(p),
+    /// A store that retries a write whose answer was lost returns `Done`, not a conflict with its own record. Passes if
+    /// the harness [cannot lose an answer](Harness::lose_answer).
+    RetriesRecognizeTheirWrite: ConditionalWrites => write::with_a_lost_answer(p, h),
     /// Each write sets the expiry, whatever it was before.
     WritesSetTheExpiry: Nothing => write::set_the_expiry(p, h),
     /// A write can keep the expiry: it neither prolongs nor shortens the life of the record.

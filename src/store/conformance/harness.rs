@@ -29,6 +29,13 @@ pub trait Harness: Send + Sync {
     fn tombstone_ttl(&self) -> Duration {
         Duration::from_secs(60)
     }
+
+    /// Makes the answer to the next write of `store` get lost on its way: the server applies the write, and the store
+    /// does not learn of it, as if the connection broke. Returns `false` if the harness cannot do this. Default:
+    /// `false`.
+    fn lose_answer(&self, _store: &Self::Store) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
 }
 
 /// A harness for stores that take their time from a manual [`Clock`]. It does not wait.
@@ -165,5 +172,9 @@ impl<H: Harness> Harness for Stopwatch<'_, H> {
 
     fn tombstone_ttl(&self) -> Duration {
         self.harness.tombstone_ttl()
+    }
+
+    async fn lose_answer(&self, store: &Self::Store) -> bool {
+        self.harness.lose_answer(store).await
     }
 }

@@ -96,6 +96,32 @@ pub(super) async fn on_a_tombstone<S: Store>(p: &Probe<S>) -> CheckResult {
     Ok(())
 }
 
+/// Checks writes whose answers are lost on the way to the store.
+pub(super) async fn with_a_lost_answer<S: Store>(
+    p: &Probe<S>,
+    harness: &impl Harness<Store = S>,
+) -> CheckResult {
+    let promise = "a store that retries a write recognizes its own write and returns Done";
+    let (live, record) = p.new_record(LONG_TTL).await?;
+    let writes = [
+        (p.new_key()?, Expected::Absent),
+        (live, Expected::Version(record.version)),
+    ];
+    for (key, expected) in writes {
+        if !harness.lose_answer(&p.store).await {
+            return Ok(());
+        }
+        let request = WriteRequest::new(&key, "retried", LONG_TTL, expected);
+        // A store that does not retry fails.
+        if let Ok(written) = p.store.write(request).await {
+            let version = p.expect_done(promise, written)?;
+            let read = ReadOutcome::Found(Record::new("retried".into(), version));
+            p.expect_read(promise, &key, read).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks that a write sets the expiry, whatever it was before.
 pub(super) async fn set_the_expiry<S: Store>(
     p: &Probe<S>,

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use hyper_session::{
-    Session,
+    Session, SessionError,
     id::StoreKey,
+    session::ContentionReason,
     store::{Capabilities, Expected, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
 };
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, GateStore, TestServer, config, data, object, test_server};
+use crate::support::{
+    Browser, Call, GateStore, RetryingStore, TestServer, config, data, object, test_server,
+};
 
 pub(super) async fn ada(server: &TestServer) -> Browser {
     let mut browser = server.browser();
@@ -470,4 +473,34 @@ async fn without_versions_a_regeneration_that_cannot_destroy_the_old_record_is_a
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
     browser.visit(async |s| s.regenerate()).await.unwrap();
     assert_eq!(data(&mut browser).await, json!({"n": 1}));
+}
+
+/// The store conflicts with its own record of the new id. The old id must not stay alive beside the new one.
+#[tokio::test]
+async fn a_store_that_does_not_recognize_its_own_write_gives_no_new_id() {
+    let server = test_server(config());
+    let store = RetryingStore::new(server.memory.clone());
+    let mut browser = Browser::new(&server.with_store(store.clone()));
+    for commits in [false, true] {
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
+        let sign_in = async |s: Session| {
+            let session = s.load().await.unwrap();
+            session.put("user", "ada").unwrap();
+            session.increment("n").unwrap();
+            session.regenerate().unwrap();
+            store.lose_answer();
+            if commits {
+                let error = s.commit().await.unwrap_err();
+                let expected = ContentionReason::NewRecord;
+                assert!(matches!(error, SessionError::Contention(it) if it == expected));
+            }
+        };
+        let visit = browser.clone().request(sign_in).await;
+        assert_eq!(
+            (visit.status.as_u16(), visit.cookies().len()),
+            (503, 0),
+            "{commits}"
+        );
+        assert_eq!(data(&mut browser).await, json!({"n": 1}), "{commits}");
+    }
 }

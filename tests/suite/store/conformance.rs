@@ -11,6 +11,7 @@ use hyper_session::{
 };
 
 use super::flaws::{BrokenStore, Flaw};
+use crate::support::RetryingStore;
 
 fn clock() -> Clock {
     Clock::manual(Timestamp::from_millis(1_700_000_000_000))
@@ -113,6 +114,31 @@ async fn a_check_whose_tombstone_ended_too_early_is_repeated() {
         };
         assert_eq!(conformance::check(&harness, check).await, Ok(()));
     }
+}
+
+struct LostAnswers;
+
+impl Harness for LostAnswers {
+    type Store = RetryingStore;
+
+    async fn store(&self) -> RetryingStore {
+        RetryingStore::new(MemoryStore::new())
+    }
+
+    async fn advance(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    async fn lose_answer(&self, store: &RetryingStore) -> bool {
+        store.lose_answer();
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_retried_write_that_conflicts_with_itself_is_caught() {
+    let checked = conformance::check(&LostAnswers, Check::RetriesRecognizeTheirWrite).await;
+    assert!(checked.unwrap_err().observed().contains("Conflict"));
 }
 
 #[tokio::test]
