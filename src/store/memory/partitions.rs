@@ -57,19 +57,25 @@ const fn uneven_share(even: u64) -> u64 {
     even + (bend >> 2) + (bend >> 4)
 }
 
-/// The hash function of keys that are hashes themselves.
+/// The hash function of keys of one length, with two secret seeds.
 ///
-/// Clients may learn keys, but cannot choose those that collide without the seed.
+/// A folded multiplication takes two words of a key, as in `foldhash` and `wyhash`. Each word is combined with a secret
+/// before it is multiplied. So keys of any structure are spread, and a client that knows keys but no seed cannot
+/// compute which of them collide.
 #[derive(Clone, Copy)]
 pub(super) struct KeyHashState {
-    seed: u64,
+    first: u64,
+    second: u64,
 }
 
 impl KeyHashState {
     fn new() -> Self {
-        Self {
-            seed: RandomState::new().hash_one(0),
-        }
+        let random = RandomState::new();
+        Self::from_seeds([0, 1].map(|index: u64| random.hash_one(index)))
+    }
+
+    pub(super) const fn from_seeds([first, second]: [u64; 2]) -> Self {
+        Self { first, second }
     }
 }
 
@@ -79,23 +85,32 @@ impl BuildHasher for KeyHashState {
     #[inline]
     fn build_hasher(&self) -> KeyHasher {
         KeyHasher {
-            seed: self.seed,
-            sum: 0,
+            state: self.first,
+            seed: self.second,
         }
     }
 }
 
 pub(super) struct KeyHasher {
+    state: u64,
     seed: u64,
-    sum: u64,
+}
+
+impl KeyHasher {
+    #[inline]
+    fn write_words(&mut self, first: u64, second: u64) {
+        let product = u128::from(self.state ^ first) * u128::from(self.seed ^ second);
+        self.state = (product >> 64) as u64 ^ product as u64;
+    }
 }
 
 impl Hasher for KeyHasher {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.write_u64(u64::from_le_bytes(*word));
+        let (pairs, rest) = bytes.as_chunks::<16>();
+        for pair in pairs {
+            let pair = u128::from_le_bytes(*pair);
+            self.write_words(pair as u64, (pair >> 64) as u64);
         }
         for byte in rest {
             self.write_u64((*byte).into());
@@ -104,7 +119,7 @@ impl Hasher for KeyHasher {
 
     #[inline]
     fn write_u64(&mut self, word: u64) {
-        self.sum = self.sum.wrapping_add(word);
+        self.write_words(word, 0);
     }
 
     /// All keys have the same length.
@@ -113,8 +128,7 @@ impl Hasher for KeyHasher {
 
     #[inline]
     fn finish(&self) -> u64 {
-        let product = u128::from(self.sum ^ self.seed) * 0x9E37_79B9_7F4A_7C15;
-        (product >> 64) as u64 ^ product as u64
+        self.state
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::BuildHasher,
     thread,
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use bytes::Bytes;
 
 use super::{
     MemoryStore,
+    partitions::KeyHashState,
     settings::Settings,
     slot::TableSlot,
     stats::Weight,
@@ -367,6 +369,37 @@ fn partitions_differ_in_size_and_the_largest_is_small() {
     // A pause is as long as the largest partition. The mean load of a table is best if sizes differ by two.
     let (small, large) = (sizes[sizes.len() / 20], sizes[sizes.len() * 19 / 20]);
     assert!(large < 2 * mean && large * 2 > small * 3, "{small} {large}");
+}
+
+#[test]
+fn keys_of_any_structure_are_spread() {
+    const NUMBER: u64 = 20_000;
+    // Numbers in one word of the key or in several, in each byte order, and with a constant sum.
+    let kinds: [fn(u64) -> [u64; 4]; 8] = [
+        |it| [it, 0, 0, 0],
+        |it| [0, 0, it, 0],
+        |it| [0, it.swap_bytes(), 0, 0],
+        |it| [0, 0, 0, it.swap_bytes()],
+        |it| [it, it.wrapping_neg(), 0, 0],
+        |it| [0, it, 0, it.wrapping_neg()],
+        |it| [it, it, it, it],
+        |it| [it % 150, it / 150, it / 150, it % 150],
+    ];
+    let state = KeyHashState::from_seeds([0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344]);
+    for (kind, words) in kinds.iter().enumerate() {
+        // How often each byte of the hash has each value.
+        let mut counts = [[0; 256]; 8];
+        for number in 0..NUMBER {
+            let bytes = words(number).map(u64::to_le_bytes).concat();
+            let key = StoreKey::from_bytes(bytes.try_into().unwrap());
+            let hash = state.hash_one(key).to_le_bytes();
+            for (byte, counts) in hash.into_iter().zip(&mut counts) {
+                counts[usize::from(byte)] += 1;
+            }
+        }
+        let largest = counts.iter().flatten().max().unwrap();
+        assert!(*largest < 2 * NUMBER / 256, "kind {kind}: {largest}");
+    }
 }
 
 #[test]
