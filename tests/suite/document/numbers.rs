@@ -87,3 +87,17 @@ fn paths_of_one_key_are_equal_however_they_are_written() {
     // The text may also be one key.
     assert_ne!(KeyPath::from("a.b"), KeyPath::from(["a", "b"]));
 }
+
+#[test]
+fn a_text_with_a_number_out_of_range_is_refused() {
+    let parse = |number: &str| Document::parse(format!(r#"{{"n":{number}}}"#).as_bytes());
+    let above = "340282366920938463463374607431768211456";
+    let below = "-170141183460469231731687303715884105729";
+    for number in [above, below, "1e309", &format!("{above}000000")] {
+        assert!(parse(number).is_err(), "{number}");
+    }
+    let (max, min) = (u128::MAX.to_string(), i128::MIN.to_string());
+    for number in [&max, &min, "1e308"] {
+        assert!(parse(number).is_ok(), "{number}");
+    }
+}
