@@ -34,5 +34,6 @@ mod redis_outage;
 #[cfg(feature = "metrics")]
 mod secrets;
 mod store_outages;
+mod subscriber;
 #[cfg(feature = "metrics")]
 mod tokens;

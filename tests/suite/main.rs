@@ -141,6 +141,7 @@ mod session {
     mod hostile;
     mod intended_url;
     mod invisible;
+    mod late_tasks;
     mod lifecycle;
     mod max_age;
     mod max_age_limits;

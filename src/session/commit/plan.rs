@@ -31,6 +31,10 @@ pub(super) fn first_step(
                 .enabled
                 .then(|| Renewal::begin(state, engine))
                 .flatten();
+            if touch.is_some() {
+                // No task loads or destroys the session meanwhile: nothing would store its changes.
+                state.close();
+            }
             return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }
         Phase::Unloaded => return Err(SessionError::NotLoaded),
@@ -75,7 +79,7 @@ pub(super) fn first_write_step(
 ) -> StepResult {
     if !state.needs_write() {
         // Nothing is committed, so no event is emitted.
-        state.reopen();
+        state.end_unchanged();
         return Ok(CommitStep::Done);
     }
     state.mark_changed();

@@ -271,9 +271,19 @@ impl SessionState {
         };
     }
 
-    /// Ends a commit that stored nothing. The session can be changed and committed again.
+    /// Ends a commit that has nothing to store. After an explicit commit, the session can be changed and committed
+    /// again.
+    pub(super) fn end_unchanged(&mut self) {
+        match self.phase {
+            Phase::Committing => self.phase = Phase::Open,
+            Phase::Closing => self.phase = Phase::Closed,
+            _ => {}
+        }
+    }
+
+    /// Ends an explicit commit that stored nothing. The session can be changed and committed again.
     pub(super) fn reopen(&mut self) {
-        if matches!(self.phase, Phase::Committing | Phase::Closing) {
+        if self.phase == Phase::Committing {
             self.phase = Phase::Open;
         }
     }

@@ -1,0 +1,154 @@
+//! Tasks that use a session during its final commit, and after it.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use hyper_session::{
+    Session, SessionError, Sessions,
+    session::Event,
+    store::{CookieStore, MemoryStore, Store},
+};
+use serde_json::json;
+
+use crate::support::{Browser, Call, TestServer, config, cookie_server::text, data, test_server};
+
+async fn visitor(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    server.events.clear();
+    browser
+}
+
+fn is_committed<T>(result: Result<T, SessionError>) -> bool {
+    matches!(result, Err(SessionError::Committed))
+}
+
+/// The response is a 503, because the explicit commit is still running. Then that commit is refused.
+#[tokio::test]
+async fn a_commit_that_is_refused_after_the_response_does_not_open_the_session_again() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut other = browser.clone();
+    let gate = server.store.hold(Call::Write);
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().increment("n").unwrap();
+        let session = s.clone();
+        let task = tokio::spawn(async move { session.commit().await });
+        gate.reached().await;
+        (s, task)
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 503);
+    let (s, task) = visit.value.unwrap();
+    other.visit(async |s| s.put("n", "text")).await.unwrap();
+    gate.open();
+    assert!(task.await.unwrap().unwrap_err().is_conflict());
+    assert!(is_committed(s.load().await));
+    assert!(is_committed(s.put("late", 1)));
+    assert_eq!(s.get("n").unwrap(), Some(2), "reads still work");
+}
+
+/// Uses a session when the store has failed.
+#[derive(Clone, Default)]
+struct LateListener {
+    session: Arc<Mutex<Option<Session>>>,
+    results: Arc<Mutex<Vec<Result<(), SessionError>>>>,
+}
+
+impl LateListener {
+    fn on_event(&self, event: &Event<'_>) {
+        if !matches!(event, Event::StoreFailed { .. } | Event::Conflict { .. }) {
+            return;
+        }
+        let Some(session) = self.session.lock().unwrap().take() else {
+            return;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(loaded) = pin!(session.load()).poll(&mut cx) else {
+            panic!("the session is loaded");
+        };
+        let loaded = loaded.map(drop);
+        let put = session.put("late", 1);
+        let Poll::Ready(committed) = pin!(session.commit()).poll(&mut cx) else {
+            panic!("the store answers at once");
+        };
+        *self.results.lock().unwrap() = vec![loaded, put, committed];
+    }
+
+    fn sessions(&self, store: impl Store) -> Sessions {
+        let listener = self.clone();
+        Sessions::builder(config())
+            .store(store)
+            .listener(move |event: &Event<'_>| listener.on_event(event))
+            .build()
+            .unwrap()
+    }
+
+    /// Returns the status of a request that makes this change.
+    async fn request(&self, browser: &mut Browser, change: impl AsyncFnOnce(&Session)) -> u16 {
+        let visit = browser.request(async |s| {
+            change(s.load().await.unwrap()).await;
+            *self.session.lock().unwrap() = Some(s);
+        });
+        visit.await.status.as_u16()
+    }
+
+    fn assert_closed(&self) {
+        let results = self.results.lock().unwrap();
+        assert_eq!(results.len(), 3);
+        for result in &*results {
+            assert!(is_committed(result.clone()), "{result:?}");
+        }
+    }
+}
+
+/// The 500 says that nothing was stored.
+#[tokio::test]
+async fn a_session_that_was_too_large_is_closed_before_the_listeners_are_called() {
+    let listener = LateListener::default();
+    let mut browser = Browser::new(&listener.sessions(CookieStore::new()));
+    let put = async |s: &Session| s.put("cart", text(5000)).unwrap();
+    assert_eq!(listener.request(&mut browser, put).await, 500);
+    listener.assert_closed();
+}
+
+#[tokio::test]
+async fn a_session_with_a_conflict_is_closed_before_the_listeners_are_called() {
+    let listener = LateListener::default();
+    let mut browser = Browser::new(&listener.sessions(MemoryStore::new()));
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    let mut other = browser.clone();
+    let change = async |s: &Session| {
+        s.increment("n").unwrap();
+        other.visit(async |s| s.put("n", "text")).await.unwrap();
+    };
+    assert_eq!(listener.request(&mut browser, change).await, 409);
+    listener.assert_closed();
+    assert_eq!(data(&mut browser).await, json!({"n": "text"}));
+}
+
+/// The handler has not used the session, so the final commit renews it.
+#[tokio::test]
+async fn a_session_cannot_be_loaded_or_destroyed_while_it_is_renewed() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    server.advance(Duration::from_secs(61));
+    let gate = server.store.hold(Call::Read);
+    let kept = Cell::new(None);
+    let request = browser.request(async |s| kept.set(Some(s)));
+    let (visit, ()) = tokio::join!(request, async {
+        gate.reached().await;
+        let s: Session = kept.take().unwrap();
+        assert!(is_committed(s.load().await));
+        assert!(is_committed(s.destroy()));
+        gate.open();
+    });
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (200, 1));
+    assert_eq!(data(&mut browser).await, json!({"n": 1}));
+}
