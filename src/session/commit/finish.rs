@@ -284,7 +284,7 @@ fn failed_outcome(
     engine: &Arc<Engine>,
     failure: Box<SessionError>,
 ) -> SessionOutcome {
-    state.close();
+    state.close_unstored();
     let restored = state
         .restore_savepoint()
         .then(|| stored_outcome(state, engine));

@@ -43,7 +43,7 @@ pub(super) fn first_step(
         Phase::Committing | Phase::Abandoned if is_final => {
             return Err(SessionError::OutcomeUnknown);
         }
-        Phase::Committing | Phase::Abandoned | Phase::Closing => {
+        Phase::Committing | Phase::Abandoned | Phase::Closing | Phase::Unstored => {
             return Err(SessionError::Committed);
         }
         Phase::Open => state.begin_commit(is_final),
@@ -126,12 +126,14 @@ pub(super) fn end_commit(
     conflicts: u32,
     is_final: bool,
 ) {
-    if matches!(state.phase(), Phase::Committing | Phase::Closing) {
-        report_committed(state, engine, conflicts);
-        state.on_committed(engine, is_final);
-    }
-    if is_final {
-        state.close();
+    match state.phase() {
+        Phase::Committing | Phase::Closing => {
+            report_committed(state, engine, conflicts);
+            state.on_committed(engine, is_final);
+        }
+        Phase::Unstored => {}
+        _ if is_final => state.close(),
+        _ => {}
     }
 }
 

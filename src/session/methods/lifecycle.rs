@@ -121,7 +121,8 @@ impl Session {
     ///   other tasks made during the commit are dropped as well.
     /// - `Conflict` or `TooLarge` if changes that were made during an earlier commit do not fit the changes of other
     ///   requests which that commit merged. Nothing is stored, and the session is unloaded after either.
-    /// - [`Committed`](SessionError::Committed) if another commit of this session is running.
+    /// - [`Committed`](SessionError::Committed) if another commit of this session is running, or if the commit at
+    ///   the end of the request has failed or dropped its changes.
     ///
     /// If the commit was to regenerate the session, the request cannot change the session after a
     /// `Conflict` or a `TooLarge` that would unload the session, nor after any of these errors if the commit had

@@ -238,7 +238,9 @@ impl SessionState {
             Phase::ReadOnly(reason) => Err(SessionError::ReadOnly(reason)),
             Phase::Unloaded => Err(SessionError::NotLoaded),
             Phase::Failed => Err(self.failure()),
-            Phase::Abandoned | Phase::Closing | Phase::Closed => Err(SessionError::Committed),
+            Phase::Abandoned | Phase::Closing | Phase::Closed | Phase::Unstored => {
+                Err(SessionError::Committed)
+            }
         }
     }
 
@@ -298,6 +300,11 @@ impl SessionState {
     /// Ends the request. The session cannot be changed any more.
     pub(super) fn close(&mut self) {
         self.phase = Phase::Closed;
+    }
+
+    /// Ends a request whose changes are not stored, or may not be. Later commits of other tasks fail.
+    pub(super) fn close_unstored(&mut self) {
+        self.phase = Phase::Unstored;
     }
 }
 
@@ -527,7 +534,7 @@ impl SessionState {
     /// Drops the changes of a final commit. The response sets the cookies of the savepoint, or
     /// none.
     pub(super) fn drop_final_changes(&mut self) {
-        self.phase = Phase::Closed;
+        self.close_unstored();
         if !self.restore_savepoint() {
             self.keep_browser_cookies();
             self.version = None;

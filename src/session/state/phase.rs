@@ -33,6 +33,8 @@ pub(in crate::session) enum Phase {
     Closing,
     /// The response has been produced.
     Closed,
+    /// The response has been produced. The final commit failed or dropped its changes.
+    Unstored,
 }
 
 /// The status of the id that the request carried.

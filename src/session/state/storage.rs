@@ -90,7 +90,7 @@ impl SessionState {
                 return Ok(None);
             }
             Phase::Failed => return Err(self.failure()),
-            Phase::Abandoned | Phase::Closing | Phase::Closed => {
+            Phase::Abandoned | Phase::Closing | Phase::Closed | Phase::Unstored => {
                 return Err(SessionError::Committed);
             }
         }

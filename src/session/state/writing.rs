@@ -269,7 +269,7 @@ impl SessionState {
             self.base = Some(pending.record);
             self.flash.set_deferred(pending.flash);
         }
-        self.phase = Phase::Open;
+        self.phase = if is_final { Phase::Closed } else { Phase::Open };
         if !is_final && self.version.is_some() {
             self.save(engine);
         }

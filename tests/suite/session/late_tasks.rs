@@ -11,7 +11,7 @@ use std::{
 
 use hyper_session::{
     Session, SessionError, Sessions,
-    session::Event,
+    session::{Event, OnConflict, OnTooLarge},
     store::{CookieStore, MemoryStore, Store},
 };
 use serde_json::json;
@@ -151,4 +151,88 @@ async fn a_session_cannot_be_loaded_or_destroyed_while_it_is_renewed() {
     });
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (200, 1));
     assert_eq!(data(&mut browser).await, json!({"n": 1}));
+}
+
+/// Returns the status of a request, and the result of a commit after its response.
+async fn commit_after(
+    browser: &mut Browser,
+    handler: impl AsyncFnOnce(&Session),
+) -> (u16, Result<(), SessionError>) {
+    let visit = browser.request(async |s| {
+        handler(s.load().await.unwrap()).await;
+        s
+    });
+    let visit = visit.await;
+    let committed = visit.value.unwrap().commit().await;
+    (visit.status.as_u16(), committed)
+}
+
+#[tokio::test]
+async fn a_commit_after_the_response_succeeds_only_if_the_changes_are_stored() {
+    for fails in [false, true] {
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        let commit = commit_after(&mut browser, async |s| {
+            s.increment("n").unwrap();
+            if fails {
+                server.store.fail(Call::Write);
+            }
+        });
+        let (status, committed) = commit.await;
+        assert_eq!(status, if fails { 503 } else { 200 });
+        assert_eq!(is_committed(committed), fails);
+        let n = if fails { 1 } else { 2 };
+        assert_eq!(data(&mut browser).await, json!({"n": n}));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_after_a_response_with_a_conflict_fails() {
+    for (policy, status) in [(OnConflict::Error, 409), (OnConflict::DropWrite, 200)] {
+        let server = test_server(config().on_conflict(policy));
+        let mut browser = visitor(&server).await;
+        let mut other = browser.clone();
+        let commit = commit_after(&mut browser, async |s| {
+            s.increment("n").unwrap();
+            other.visit(async |s| s.put("n", "text")).await.unwrap();
+        });
+        let (answered, committed) = commit.await;
+        assert_eq!(answered, status);
+        assert!(is_committed(committed), "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_after_a_response_whose_session_was_too_large_fails() {
+    for (policy, status) in [(OnTooLarge::Error, 500), (OnTooLarge::DropWrite, 200)] {
+        let sessions = Sessions::new(config().on_too_large(policy), CookieStore::new()).unwrap();
+        let put = async |s: &Session| s.put("cart", text(5000)).unwrap();
+        let (answered, committed) = commit_after(&mut Browser::new(&sessions), put).await;
+        assert_eq!(answered, status);
+        assert!(is_committed(committed), "{policy:?}");
+    }
+}
+
+/// The explicit commit is still running when the response is ready. The change that was made during it is lost.
+#[tokio::test]
+async fn a_second_commit_after_the_response_fails_although_the_first_one_succeeds() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let gate = server.store.hold(Call::Write);
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().increment("n").unwrap();
+        let session = s.clone();
+        let task = tokio::spawn(async move { (session.commit().await, session.commit().await) });
+        gate.reached().await;
+        s.put("late", 1).unwrap();
+        (s, task)
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 503);
+    gate.open();
+    let (_, task) = visit.value.unwrap();
+    let (first, second) = task.await.unwrap();
+    first.unwrap();
+    assert!(is_committed(second));
+    assert_eq!(data(&mut browser).await, json!({"n": 2}));
 }
