@@ -60,9 +60,9 @@ pub enum Event<'a> {
         /// The path of the change, or `tags`.
         path: &'a str,
     },
-    /// Changes of a request that were not stored. The session was destroyed or regenerated, has expired or
-    /// was evicted; too many requests changed it; it is over `limits.document` together with changes of other
-    /// requests; or the policy is to drop changes that are too large or do not fit.
+    /// Changes of a request that were not stored, and that no later commit of it stores. The session was destroyed
+    /// or regenerated, has expired or was evicted; too many requests changed it; it is over `limits.document`
+    /// together with changes of other requests; or the policy is to drop changes that are too large or do not fit.
     WriteDropped {
         /// The session's key.
         key: StoreKey,

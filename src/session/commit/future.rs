@@ -474,14 +474,14 @@ impl Commit {
 
     /// Returns the error to fail with, or `Done` if the policy is to drop the changes.
     fn on_error(&mut self, error: SessionError) -> StepResult {
-        let error = self.recover(error);
+        let (error, is_reopened) = self.recover(error);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         let drops = self.is_final
             && (error.is_too_large() && engine.policy.on_too_large == OnTooLarge::DropWrite
                 || error.is_conflict() && engine.policy.on_conflict == OnConflict::DropWrite);
         let reason = match &error {
-            SessionError::Contention(_) => "too many requests changed the session",
+            SessionError::Contention(_) if !is_reopened => "too many requests changed the session",
             SessionError::TooLarge {
                 exceeded: SizeLimit::Document,
                 ..
@@ -515,8 +515,9 @@ impl Commit {
         }
     }
 
-    /// Prepares the state for what the handler may do after an error. Returns the error with details.
-    fn recover(&mut self, error: SessionError) -> SessionError {
+    /// Prepares the state for what the handler may do after an error. Returns the error with details, and `true` if the
+    /// next commit stores the changes.
+    fn recover(&mut self, error: SessionError) -> (SessionError, bool) {
         let limit = match &error {
             SessionError::Store(error) => error.too_large(),
             _ => None,
@@ -526,20 +527,22 @@ impl Commit {
         let is_refused = limit.is_some() || error.is_too_large() || error.is_contention();
         // The data lacks stored changes of other requests.
         let is_stale = is_running && state.conflict().is_some();
+        let mut is_reopened = false;
         if is_refused && !self.written && !is_stale {
             // Nothing was stored.
             let changes = self.changes.take();
             if let Some(changes) = changes.or_else(|| state.take_pending_changes())
                 && let Err(error) = state.restore_changes(*changes)
             {
-                return error;
+                return (error, false);
             }
-            state.reopen();
+            is_reopened = state.reopen();
         } else if (is_stale || error.is_conflict()) && state.regeneration().is_none() {
             state.unload();
         }
         self.abandon.update(&state);
-        limit.map_or(error, |limit| state.too_large(limit))
+        let error = limit.map_or(error, |limit| state.too_large(limit));
+        (error, is_reopened)
     }
 
     /// Returns `true` if the session is in the phase of this commit, not of another one.

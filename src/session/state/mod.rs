@@ -283,11 +283,14 @@ impl SessionState {
         }
     }
 
-    /// Ends an explicit commit that stored nothing. The session can be changed and committed again.
-    pub(super) fn reopen(&mut self) {
-        if self.phase == Phase::Committing {
+    /// Ends an explicit commit that stored nothing. The session can be changed and committed again. Returns `false` if
+    /// the request has ended.
+    pub(super) fn reopen(&mut self) -> bool {
+        let is_committing = self.phase == Phase::Committing;
+        if is_committing {
             self.phase = Phase::Open;
         }
+        is_committing
     }
 
     /// Ends an explicit commit whose outcome is unknown. The session cannot be committed any more.

@@ -62,6 +62,7 @@ async fn a_queue_that_is_full_refuses_further_requests_and_stores_the_others() {
     let stored = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!(stored, 4_096);
     assert!(statuses.iter().all(|status| [200, 503].contains(status)));
+    assert_eq!(server.events.with_name("write_dropped").len(), 4);
     assert_eq!(data(&mut browser.clone()).await, json!({"n": 4_098}));
 }
 
@@ -170,6 +171,7 @@ async fn a_commit_that_finds_its_queue_full_can_be_made_again() {
     while_a_queue_waits(&server, &browser, requests).await;
     let expected = json!({"n": 4_098, "kept": true});
     assert_eq!(data(&mut browser.clone()).await, expected);
+    assert_eq!(server.events.with_name("write_dropped"), []);
 }
 
 pub(super) async fn yields(number: usize) {
