@@ -83,16 +83,8 @@ impl SessionState {
         engine: &Engine,
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
-        match self.phase {
-            Phase::Unloaded => {}
-            Phase::Open | Phase::ReadOnly(_) | Phase::Committing => {
-                self.upgrade(mode);
-                return Ok(None);
-            }
-            Phase::Failed => return Err(self.failure()),
-            Phase::Abandoned | Phase::Closing | Phase::Closed | Phase::Unstored => {
-                return Err(SessionError::Committed);
-            }
+        if self.phase != Phase::Unloaded {
+            return self.load_again(mode).map(|()| None);
         }
         let now = engine.clock.now();
         self.lifetime = Lifetime::from_creation(now);
@@ -110,6 +102,21 @@ impl SessionState {
             return Ok(None);
         };
         Ok(Some(self.begin_read(engine, key, now)))
+    }
+
+    /// Ends a load of a session that is not unloaded.
+    fn load_again(&mut self, mode: LoadMode) -> Result<(), SessionError> {
+        match self.phase {
+            Phase::Open | Phase::ReadOnly(_) | Phase::Committing => {
+                self.upgrade(mode);
+                Ok(())
+            }
+            Phase::Unloaded => Err(SessionError::NotLoaded),
+            Phase::Failed => Err(self.failure()),
+            Phase::Abandoned | Phase::Closing | Phase::Closed | Phase::Unstored => {
+                Err(SessionError::Committed)
+            }
+        }
     }
 
     #[inline]
@@ -268,8 +275,7 @@ impl SessionState {
     ) -> Result<Option<PendingRead>, SessionError> {
         let correction = self.correct_touch(engine, lookup);
         if correction.is_none() {
-            self.upgrade(mode);
-            self.readable()?;
+            self.load_again(mode)?;
         }
         Ok(correction)
     }

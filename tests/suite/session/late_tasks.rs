@@ -236,3 +236,22 @@ async fn a_second_commit_after_the_response_fails_although_the_first_one_succeed
     assert!(is_committed(second));
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
 }
+
+#[tokio::test]
+async fn a_load_that_ends_after_the_response_fails() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let gate = server.store.hold(Call::Read);
+    let visit = browser.request(async |s| {
+        let session = s.clone();
+        let task = tokio::spawn(async move { session.load().await.map(drop) });
+        gate.reached().await;
+        (s, task)
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 200);
+    gate.open();
+    let (_, task) = visit.value.unwrap();
+    let loaded = task.await.unwrap();
+    assert!(is_committed(loaded), "an empty session would be wrong");
+}
