@@ -123,8 +123,9 @@ section "Benches and examples build"
 cargo build --locked --all-features --benches --examples
 
 section "Instructions and allocations"
-cargo bench --manifest-path benches/instructions/Cargo.toml --bench instructions
-cargo bench --manifest-path benches/instructions/Cargo.toml --bench sharing
+cargo test --release --locked --manifest-path benches/instructions/Cargo.toml
+cargo bench --locked --manifest-path benches/instructions/Cargo.toml --bench instructions
+cargo bench --locked --manifest-path benches/instructions/Cargo.toml --bench sharing
 
 section "Proofs of concurrency"
 cargo test --locked --manifest-path tests/loom/Cargo.toml

@@ -1,28 +1,22 @@
 //! The accepted counts, in a file of the repository.
 
-use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use crate::{callgrind, callgrind::Counts, rows::Row};
+use crate::{
+    callgrind,
+    counts::{Counts, Verdict},
+    rows::Row,
+};
 
 const FILE: &str = "accepted.tsv";
 
-const HEAD: &str = "# Written by `cargo bench --manifest-path benches/instructions/Cargo.toml --bench instructions -- --accept REASON`.";
-
-/// Instructions by which a short row may differ: a hundredth of it is too little.
-const SLACK: i64 = 5;
+const HEAD: &str = "# Written by `cargo bench --manifest-path benches/instructions/Cargo.toml --bench instructions -- --accept REASON`.
+# Row, instructions of a call, allocations of 32 calls, the reason for the last change.";
 
 /// The accepted counts of the rows, with the reason for the last change of each.
 pub(crate) struct Accepted {
     environment: String,
     rows: BTreeMap<String, (Counts, String)>,
-}
-
-/// The comparison of a row with its accepted counts.
-pub(crate) enum Verdict {
-    New,
-    Same,
-    Better(Counts),
-    Worse(Counts),
 }
 
 impl Accepted {
@@ -55,17 +49,15 @@ impl Accepted {
         differs.then(|| format!("accepted with {}, this is {environment}", self.environment))
     }
 
-    /// Sets the environment. If it is another one, all rows must be counted again, and those that no longer
-    /// exist are dropped.
+    /// Sets the environment, and drops the rows that no longer exist. If the environment is another one, all rows
+    /// must be counted again.
     pub(crate) fn set_environment(&mut self, environment: String, all: bool) -> Result<(), String> {
         if self.environment != environment && !all {
             return Err("the environment has changed; accept all rows, without TEXT".to_owned());
         }
         self.environment = environment;
-        if all {
-            let is_row = |name: &String, _: &mut _| crate::rows::named(name).is_some();
-            self.rows.retain(is_row);
-        }
+        let is_row = |name: &String, _: &mut _| crate::rows::named(name).is_some();
+        self.rows.retain(is_row);
         Ok(())
     }
 
@@ -78,41 +70,8 @@ impl Accepted {
     }
 
     pub(crate) fn verdict(&self, row: &Row, counts: Counts) -> Verdict {
-        let Some((accepted, _)) = self.rows.get(row.name) else {
-            return Verdict::New;
-        };
-        let tolerance = (accepted.instructions.abs() / row.precision).max(SLACK);
-        let difference = counts.without(*accepted);
-        match difference {
-            // Where maps grow at random, one in many may differ.
-            it if it.allocations > accepted.allocations / 16 || it.instructions > tolerance => {
-                Verdict::Worse(*accepted)
-            }
-            it if it.allocations < 0 || it.instructions < -tolerance => Verdict::Better(*accepted),
-            _ => Verdict::Same,
-        }
-    }
-}
-
-impl Verdict {
-    pub(crate) fn is_failure(&self) -> bool {
-        matches!(self, Self::Worse(_) | Self::New)
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, accepted) = match self {
-            Self::Same => return Ok(()),
-            Self::New => return f.write_str("NEW: accept it"),
-            Self::Better(accepted) => ("better", accepted),
-            Self::Worse(accepted) => ("WORSE", accepted),
-        };
-        let Counts {
-            instructions,
-            allocations,
-        } = accepted;
-        write!(f, "{word}: accepted {instructions} and {allocations}")
+        let accepted = self.rows.get(row.name).map(|(counts, _)| *counts);
+        Verdict::new(counts, accepted, row.tolerance)
     }
 }
 

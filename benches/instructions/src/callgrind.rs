@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     allocator::allocations,
+    counts::{Average, CALLS, Counts},
     operations, rows,
     rows::{Row, Work},
     support::Call,
@@ -26,27 +27,8 @@ const WARM_UP: u32 = 300;
 /// Number of batches that are counted.
 const BATCHES: usize = 9;
 
-/// Number of calls in a batch.
-const CALLS: i64 = 32;
-
 /// The name of [`counted_calls`] in options of callgrind.
 const FUNCTION: &str = "*counted_calls*";
-
-/// Costs of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) instructions: i64,
-    pub(crate) allocations: i64,
-}
-
-impl Counts {
-    pub(crate) fn without(self, base: Self) -> Self {
-        Self {
-            instructions: self.instructions - base.instructions,
-            allocations: self.allocations - base.allocations,
-        }
-    }
-}
 
 /// The calls whose instructions callgrind counts. It knows the function by its name.
 #[inline(never)]
@@ -122,25 +104,12 @@ fn count(row: &Row, folder: &Path) -> Result<Counts, String> {
     });
     let instructions: Option<Vec<i64>> = instructions.collect();
     let error = || format!("row `{}`: a profile is missing", row.name);
-    let typical = |batches: Vec<i64>| match row.work {
-        // A map grows in some batches.
-        Work::Operation(_) => mean(batches),
-        // A timer may expire in a batch.
-        _ => median(batches),
+    let average = match row.work {
+        Work::Operation(_) => Average::Mean,
+        _ => Average::Median,
     };
-    Ok(Counts {
-        instructions: typical(instructions.ok_or_else(error)?) / CALLS,
-        allocations: typical(allocations) / CALLS,
-    })
-}
-
-fn mean(batches: Vec<i64>) -> i64 {
-    batches.iter().sum::<i64>() / BATCHES as i64
-}
-
-fn median(mut batches: Vec<i64>) -> i64 {
-    batches.sort_unstable();
-    batches.get(batches.len() / 2).copied().unwrap_or_default()
+    let instructions = instructions.ok_or_else(error)?;
+    Ok(Counts::typical(average, instructions, allocations))
 }
 
 /// Runs a row under callgrind, and returns the allocations of each batch.

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
     task::Poll,
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_session::{
-    Session, Sessions,
+    Session, SessionConfig, Sessions,
     document::Number,
     session::CookiePolicy,
     store::{MemoryStore, Store},
@@ -87,7 +88,7 @@ impl Transport {
     pub(crate) fn bare(self, visitors: Visitors) -> Call {
         let runtime = runtime();
         let requests = requests(
-            &sessions(MemoryStore::new(), CookiePolicy::WhenUsed),
+            &sessions(MemoryStore::new(), config(CookiePolicy::WhenUsed)),
             visitors,
         );
         let service = service_fn(|request: Request<Incoming>| async move {
@@ -99,24 +100,31 @@ impl Transport {
 
     /// Returns a call that sends a request to a service with the memory store.
     pub(crate) fn with_memory(self, visitors: Visitors, policy: CookiePolicy, job: Job) -> Call {
-        self.with_store(MemoryStore::new(), visitors, policy, job)
+        self.with_store(MemoryStore::new(), visitors, config(policy), job)
+    }
+
+    /// Returns a call that sends a request to a service with the memory store. The handler does not use the session,
+    /// but its renewal is due.
+    pub(crate) fn with_renewal(self) -> Call {
+        let config = config(CookiePolicy::Rolling).touch_interval(Duration::ZERO);
+        self.with_store(MemoryStore::new(), Visitors::One, config, Job::Ignore)
     }
 
     /// Returns a call that sends a request to a service with a file store.
     pub(crate) fn with_file(self, job: Job) -> Call {
         let store = Arc::new(file_store());
-        self.with_store(store, Visitors::One, CookiePolicy::WhenUsed, job)
+        self.with_store(store, Visitors::One, config(CookiePolicy::WhenUsed), job)
     }
 
-    fn with_store<S>(self, store: S, visitors: Visitors, policy: CookiePolicy, job: Job) -> Call
+    fn with_store<S>(self, store: S, visitors: Visitors, config: SessionConfig, job: Job) -> Call
     where
         S: Store + Clone,
     {
         let runtime = runtime();
         let entered = runtime.enter();
         // Another service writes the sessions, so that their cookies are not in this one's cache.
-        let requests = requests(&sessions(store.clone(), policy), visitors);
-        let sessions = sessions(store, policy);
+        let requests = requests(&sessions(store.clone(), config.clone()), visitors);
+        let sessions = sessions(store, config);
         let service = sessions.wrap_fn(move |request, session| handle(job, request, session));
         drop(entered);
         self.connect(runtime, requests, service)
@@ -231,8 +239,8 @@ fn runtime() -> Runtime {
     runtime.expect("a current-thread runtime can be built")
 }
 
-fn sessions(store: impl Store, policy: CookiePolicy) -> Sessions {
-    Sessions::new(config(policy), store).expect("the configuration is valid")
+fn sessions(store: impl Store, config: SessionConfig) -> Sessions {
+    Sessions::new(config, store).expect("the configuration is valid")
 }
 
 async fn handle(

@@ -41,9 +41,26 @@ const DATA: usize = 256;
 /// Number of records in a store before its calls.
 const RECORDS: u128 = 1_000;
 
+/// Length of the content of an id cookie: version, id, second of the renewal, flag and lifetime.
+const ID_CONTENT: usize = 42;
+
+/// Returns an id cookie, `name=value`.
+fn id_cookie() -> String {
+    let config = config(CookiePolicy::WhenUsed).host_cookie();
+    let sessions = Sessions::new(config, MemoryStore::new());
+    let cookie = seed(&sessions.expect("the configuration is valid"), Size::Small);
+    // Six characters before the sealed text claim the second of the renewal.
+    let len = NAME.len() + "=".len() + 6 + Codec::sealed_len(ID_CONTENT);
+    assert_eq!(
+        cookie.len(),
+        len,
+        "an id cookie has another length; set ID_CONTENT"
+    );
+    cookie
+}
+
 pub(crate) fn scan() -> Call {
-    let request = with_cookie(&format!("{NAME}={}", "A".repeat(70)));
-    scan_headers(request.headers().clone())
+    scan_headers(with_cookie(&id_cookie()).headers().clone())
 }
 
 pub(crate) fn scan_look_alikes() -> Call {
@@ -65,17 +82,21 @@ fn codec() -> Codec {
 }
 
 pub(crate) fn seal() -> Call {
+    id_cookie();
     let (codec, mut text) = (codec(), Buffer::new());
     Box::new(move || {
         codec
-            .seal(black_box(&[7; 21]), &mut text)
+            .seal(black_box(&[7; ID_CONTENT]), &mut text)
             .expect("the text is short")
     })
 }
 
 pub(crate) fn open() -> Call {
+    id_cookie();
     let (codec, mut text, mut plain) = (codec(), Buffer::new(), Buffer::new());
-    codec.seal(&[7; 21], &mut text).expect("the text is short");
+    codec
+        .seal(&[7; ID_CONTENT], &mut text)
+        .expect("the text is short");
     Box::new(move || {
         black_box(codec.open(black_box(&text), &mut plain)).expect("it was sealed");
     })

@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --manifest-path benches/instructions/Cargo.toml --bench sharing`. Two threads send requests of two visitors in
 //! turn, under the tool `lackey` of valgrind, which lists each access to memory. A simulation of two cores with a cache each
-//! counts the lines that move from one core to the other. The counts do not depend on the machine's load. A row fails if more
-//! lines move than accepted.
+//! counts the lines that move from one core to the other. The counts do not depend on the machine's load. A row fails if its
+//! counts differ from the accepted ones.
 //!
 //! `-- --time` measures the time of a request on one thread and on two threads, which needs two idle cores.
 
@@ -90,22 +90,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the counts, and returns `false` if one is greater than accepted.
+/// Prints the counts, and returns `false` if one differs from the accepted one. Lower ones must be accepted, too, or a
+/// later change could undo what this one saved.
 fn compare() -> Result<bool, String> {
     println!("per request: cache lines that move from the other core, and writes to them");
     let mut is_met = true;
     for row in &ROWS {
         let Sharing { lines, writes } = coherence::count(row.name)?;
-        let is_more = lines > row.accepted.lines || writes > row.accepted.writes;
-        let accepted = match is_more {
-            true => format!(
-                "WORSE: accepted {} and {}",
+        let is_same = (lines, writes) == (row.accepted.lines, row.accepted.writes);
+        let note = match is_same {
+            true => String::new(),
+            false => format!(
+                "accepted {} and {}; reduce the counts if they are greater, or else set those in ROWS",
                 row.accepted.lines, row.accepted.writes
             ),
-            false => String::new(),
         };
-        println!("{:<12} {lines:>4} {writes:>4} {accepted}", row.name);
-        is_met &= !is_more;
+        println!("{:<12} {lines:>4} {writes:>4} {note}", row.name);
+        is_met &= is_same;
     }
     Ok(is_met)
 }
