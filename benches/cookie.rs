@@ -14,7 +14,8 @@ use memchr::memchr_iter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const NAME: &str = "__Host-session";
-const SEALED_ID: &str = "AcaHVPZkZWZnaGlqa2xtbm_UO-4HXoXHyKAQPnj9d4vmjTDZO2urcNn_hWwlh2mq64cAAAA";
+/// The value of an id cookie: 106 characters.
+const SEALED_ID: &str = "AcaHVPAcaHVPZkZWZnaGlqa2xtbm_UO-4HXoXHyKAQPnj9d4vmjTDZO2urcNn_hWwlh2mq64cXHyKAQPnj9d4vmjTDZO2urcNn_hWwlh2m";
 
 /// Returns a header of `count` cookies and about `len` bytes, with the session cookie at
 /// `session_index`.

@@ -22,7 +22,7 @@ use std::{
 use aes_gcm_siv::{AeadInOut, Aes256GcmSiv, KeyInit, Nonce, Tag as AeadTag};
 use base64_simd::Out;
 use bytes::Bytes;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use hyper::service::Service;
 use hyper_session::{
     Session, SessionError, Sessions,
@@ -315,6 +315,21 @@ fn cookies(results: &mut Results) {
 /// Returns the place of a character in a cookie.
 type Place = fn(&str) -> usize;
 
+/// Returns `true` if a stored session has this cookie.
+fn opens_session(sessions: &Sessions, cookie: &str) -> bool {
+    let service = sessions.wrap_fn(async |_: Request<Body>, session: Session| {
+        let is_empty = session.load().await?.is_empty()?;
+        let mut response = http::Response::new(Body::default());
+        *response.status_mut() = match is_empty {
+            true => StatusCode::NO_CONTENT,
+            false => StatusCode::OK,
+        };
+        Ok::<_, SessionError>(response)
+    });
+    let response = support::drive(service.call(support::with_cookie(cookie)));
+    response.expect("the session can be read").status() == StatusCode::OK
+}
+
 /// Measures cookies with our name and a wrong seal, before the right one. At most 16 are opened.
 fn forged_cookies(results: &mut Results) {
     let sessions = memory_sessions();
@@ -323,7 +338,8 @@ fn forged_cookies(results: &mut Results) {
     let kinds: [(&str, Place); 2] = [
         ("a forged cookie", |cookie| cookie.len() - 4),
         ("a cookie of another key", |cookie| {
-            cookie.find('=').map_or(0, |at| at + 4)
+            // After the name: a claim of 6 characters, then the sealed text with a version byte and the key id.
+            cookie.find('=').map_or(0, |at| at + 1 + 6 + 3)
         }),
     ];
     let forge = |place: Place| {
@@ -331,7 +347,9 @@ fn forged_cookies(results: &mut Results) {
         let at = place(&cookie);
         let mut cookie = cookie.into_bytes();
         cookie[at] = if cookie[at] == b'A' { b'B' } else { b'A' };
-        String::from_utf8(cookie).expect("it is ASCII")
+        let cookie = String::from_utf8(cookie).expect("it is ASCII");
+        assert!(!opens_session(&sessions, &cookie), "the seal is right");
+        cookie
     };
     let cipher = Aes256GcmSiv::new(&[7; 32].into());
     for count in [1_usize, 4, 15] {
