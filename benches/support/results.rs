@@ -16,6 +16,15 @@ pub(crate) struct Results {
     file: Option<File>,
 }
 
+/// The figures of several rounds.
+#[allow(dead_code, reason = "not for every benchmark")]
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) lowest: f64,
+    pub(crate) median: f64,
+    pub(crate) highest: f64,
+}
+
 impl Results {
     /// Opens the file that `BENCH_RESULTS` names, adds to it, and writes the commit, the date and the machine.
     /// `BENCH_COMMIT` is the commit, if it is set.
@@ -41,6 +50,23 @@ impl Results {
     /// If it cannot be written.
     pub(crate) fn add(&mut self, row: &str, contender: &str, unit: &str, value: f64) {
         self.write(&json!({"bench": self.bench, "row": row, "contender": contender, "unit": unit, "value": value}));
+    }
+
+    /// Adds the median of several rounds, with the lowest and the highest of them.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[allow(dead_code, reason = "not for every benchmark")]
+    pub(crate) fn add_spread(&mut self, row: &str, contender: &str, unit: &str, spread: Spread) {
+        let Spread {
+            lowest,
+            median,
+            highest,
+        } = spread;
+        self.write(&json!({
+            "bench": self.bench, "row": row, "contender": contender, "unit": unit,
+            "value": median, "lowest": lowest, "highest": highest,
+        }));
     }
 
     /// Prints the reason why a part is not measured, and records it.

@@ -15,6 +15,18 @@ pub struct Figure {
     pub contender: String,
     pub unit: String,
     pub value: f64,
+    /// The lowest of the rounds, and the highest. Most benchmarks do not record them.
+    #[serde(default)]
+    pub lowest: Option<f64>,
+    #[serde(default)]
+    pub highest: Option<f64>,
+}
+
+impl Figure {
+    /// Returns the lowest and the highest of the rounds.
+    pub fn spread(&self) -> Option<(f64, f64)> {
+        Some((self.lowest?, self.highest?))
+    }
 }
 
 /// A fact about a run: its commit, its date, the machine, or a part that was not measured.
@@ -77,10 +89,17 @@ impl Results {
     }
 
     pub fn value(&self, bench: &str, row: &str, contender: &str, unit: &str) -> Option<f64> {
+        self.figure(bench, row, contender, unit).map(|it| it.value)
+    }
+
+    pub fn figure(&self, bench: &str, row: &str, contender: &str, unit: &str) -> Option<&Figure> {
         let is_same = |it: &&Figure| {
             (it.row.as_str(), it.contender.as_str(), it.unit.as_str()) == (row, contender, unit)
         };
-        self.of(bench).find(is_same).map(|it| it.value)
+        self.figures
+            .iter()
+            .filter(|it| it.bench == bench)
+            .find(is_same)
     }
 
     /// Returns a fact of a run.
@@ -109,4 +128,24 @@ pub fn is_limit(contender: &str) -> bool {
 pub fn limit_of(contender: &str) -> Option<(&str, &str)> {
     let (of, name) = contender.strip_prefix("limit of ")?.split_once(": ")?;
     Some((name, of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(text: &str) -> Figure {
+        match serde_json::from_str(text) {
+            Ok(Line::Figure(figure)) => figure,
+            _ => panic!("no figure: {text}"),
+        }
+    }
+
+    #[test]
+    fn a_figure_of_an_earlier_run_has_no_spread() {
+        let start = r#"{"bench":"sockets","row":"r","contender":"c","unit":"u","value":1.5"#;
+        assert_eq!(figure(&format!("{start}}}")).spread(), None);
+        let with = figure(&format!(r#"{start},"lowest":1.4,"highest":1.7}}"#));
+        assert_eq!(with.spread(), Some((1.4, 1.7)));
+    }
 }

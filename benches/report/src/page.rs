@@ -90,9 +90,14 @@ fn add_tables(page: &mut String, results: &Results) {
             "<h2>{bench}</h2>\n<table>\n<tr><th>row</th><th>contender</th><th>figure</th><th>unit</th></tr>"
         );
         for figure in results.of(bench).filter(|it| !is_limit(&it.contender)) {
+            let spread = figure
+                .spread()
+                .map_or_else(String::new, |(lowest, highest)| {
+                    format!(" ({lowest:.2} to {highest:.2})")
+                });
             let _infallible = writeln!(
                 page,
-                "<tr><td>{}</td><td>{}</td><td class=\"number\">{:.2}</td><td>{}</td></tr>",
+                "<tr><td>{}</td><td>{}</td><td class=\"number\">{:.2}{spread}</td><td>{}</td></tr>",
                 escape(&figure.row),
                 escape(&figure.contender),
                 figure.value,

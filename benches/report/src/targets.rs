@@ -196,6 +196,17 @@ impl Measure {
         }
     }
 
+    /// Returns the lowest and the highest of the rounds, if they were recorded.
+    fn spread(self, results: &Results) -> Option<(f64, f64)> {
+        match self {
+            Self::OverHyper(name, row) => {
+                let figure = results.figure("sockets", row, name, "times its base");
+                figure?.spread()
+            }
+            Self::OverAdonis(_) | Self::OverTower(..) | Self::Instructions(_) => None,
+        }
+    }
+
     /// Returns the commit and the date of the run.
     fn run(self, results: &Results) -> String {
         let bench = match self {
@@ -260,15 +271,10 @@ impl Target {
     fn outcome(&self, results: &Results) -> Outcome {
         let measure = self.measure;
         let value = measure.value(results);
-        let is_met = |value: f64| match measure.is_least() {
-            true => value >= self.limit,
-            false => value <= self.limit,
-        };
-        let verdict = match value.map(is_met) {
-            None => "not measured".to_owned(),
-            Some(true) => "reached".to_owned(),
-            Some(false) => format!("missed: {}", measure.reason(self.reason, results)),
-        };
+        let verdict = value.map_or_else(
+            || "not measured".to_owned(),
+            |value| self.verdict(value, results),
+        );
         let limit = text(self.limit);
         Outcome {
             name: format!("{}: {}", measure.label(), self.name),
@@ -280,6 +286,22 @@ impl Target {
             run: value.map(|_| measure.run(results)).unwrap_or_default(),
             verdict,
             is_measured: value.is_some(),
+        }
+    }
+
+    /// Returns the verdict on a figure. If some rounds reached the target and others missed it, it is open.
+    fn verdict(&self, value: f64, results: &Results) -> String {
+        let measure = self.measure;
+        let is_met = match measure.is_least() {
+            true => value >= self.limit,
+            false => value <= self.limit,
+        };
+        match measure.spread(results) {
+            Some((lowest, highest)) if (lowest..=highest).contains(&self.limit) => {
+                format!("within the spread: {lowest:.2} to {highest:.2}")
+            }
+            _ if is_met => "reached".to_owned(),
+            _ => format!("missed: {}", measure.reason(self.reason, results)),
         }
     }
 }
@@ -333,22 +355,41 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_target_that_was_measured_replaces_its_line() {
-        let results = Results {
+    /// Returns the results of a run with one figure, and its lowest and highest round.
+    fn read_of(value: f64, spread: Option<(f64, f64)>) -> Results {
+        Results {
             figures: vec![Figure {
                 bench: "sockets".to_owned(),
                 row: "read one key".to_owned(),
                 contender: "hyper-session".to_owned(),
                 unit: "times its base".to_owned(),
-                value: 1.09,
+                value,
+                lowest: spread.map(|it| it.0),
+                highest: spread.map(|it| it.1),
             }],
             ..Results::default()
-        };
+        }
+    }
+
+    #[test]
+    fn a_target_that_was_measured_replaces_its_line() {
         let before = format!("| {READ} | 1.10 | 1.17 | abc, 2026-01-02 | missed: why |\n");
         assert_eq!(
-            line(&results, &before),
+            line(&read_of(1.09, None), &before),
             format!("| {READ} | 1.10 | 1.09 | unknown, unknown | reached |")
         );
+    }
+
+    #[test]
+    fn a_target_is_reached_or_missed_only_outside_the_spread_of_the_rounds() {
+        let verdict = |value, lowest, highest| {
+            let line = line(&read_of(value, Some((lowest, highest))), "");
+            let verdict = line.trim_end_matches(" |").rsplit("| ").next();
+            verdict.expect("a line has cells").to_owned()
+        };
+        assert_eq!(verdict(1.08, 1.05, 1.09), "reached");
+        assert!(verdict(1.12, 1.11, 1.15).starts_with("missed: "));
+        assert_eq!(verdict(1.08, 1.05, 1.12), "within the spread: 1.05 to 1.12");
+        assert_eq!(verdict(1.12, 1.09, 1.15), "within the spread: 1.09 to 1.15");
     }
 }

@@ -34,7 +34,7 @@ use job::Job;
 use load::Visitor;
 use process::Process;
 use redis_servers::Server as Redis;
-use results::Results;
+use results::{Results, Spread};
 use servers::{CONTENDERS, Contender, Start};
 
 const CONNECTIONS: usize = 64;
@@ -91,7 +91,8 @@ async fn measure(cores: usize) {
     warm_up(&mut all).await;
     println!("{rounds} rounds of {requests} requests, {CONNECTIONS} connections, {cores} cores");
     println!(
-        "µs of processor time of the server per request, and times the same server without sessions"
+        "µs of processor time of the server per request, and times the same server without sessions (lowest to \
+         highest of the rounds)"
     );
     for job in [Job::Untouched, Job::Read, Job::Increment] {
         for running in &mut all {
@@ -257,17 +258,30 @@ fn report(job: Job, all: &[Running], results: &mut Results) {
             .find(|it| it.contender.name == contender.base);
         let Some(base) = base else { continue };
         let pairs = running.times.iter().zip(&base.times);
-        let ratio = median(pairs.map(|(time, base)| time / base).collect());
-        let time = median(running.times.clone());
-        println!("  {:36} {time:7.2} µs {ratio:6.2}", contender.name);
+        let ratio = spread(pairs.map(|(time, base)| time / base).collect());
+        let time = spread(running.times.clone()).median;
+        let Spread {
+            lowest,
+            median,
+            highest,
+        } = ratio;
+        println!(
+            "  {:36} {time:7.2} µs {median:6.2} ({lowest:.2} to {highest:.2})",
+            contender.name
+        );
         results.add(job.label(), contender.name, "µs", time);
-        results.add(job.label(), contender.name, "times its base", ratio);
+        results.add_spread(job.label(), contender.name, "times its base", ratio);
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Returns the median of the rounds, the lowest and the highest.
+fn spread(mut rounds: Vec<f64>) -> Spread {
+    rounds.sort_by(f64::total_cmp);
+    Spread {
+        lowest: rounds[0],
+        median: rounds[rounds.len() / 2],
+        highest: rounds[rounds.len() - 1],
+    }
 }
 
 fn number(name: &str, default: usize) -> usize {
