@@ -9,6 +9,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     collections::BTreeMap,
+    time::Duration,
 };
 
 use http::{
@@ -17,7 +18,7 @@ use http::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_session::{
-    Session, SessionError, Sessions,
+    Session, SessionConfig, SessionError, Sessions,
     clock::{Clock, Timestamp},
     document::Document,
     patch::{ChangeLimits, Patch},
@@ -115,10 +116,14 @@ fn allocations(mut call: Call) -> u64 {
 }
 
 fn sessions(policy: CookiePolicy) -> Sessions {
+    sessions_with(support::config(policy))
+}
+
+fn sessions_with(config: SessionConfig) -> Sessions {
     // The thread that sweeps stores with the system's clock could free a record in place of this thread.
     let clock = Clock::manual(Timestamp::from_millis(0));
     let store = MemoryStore::builder().clock(clock).build();
-    Sessions::new(support::config(policy), store).unwrap()
+    Sessions::new(config, store).unwrap()
 }
 
 fn with_extensions(extensions: Extensions, mut request: Request<Body>) -> Request<Body> {
@@ -136,10 +141,13 @@ fn added_allocations(request: Request<Body>, sessions: &Sessions, access: Access
 /// Returns the allocations that a known session adds. They are the same for a small and a large
 /// document.
 fn known(policy: CookiePolicy, access: Access, extensions: Extensions, job: Job) -> u64 {
-    let sessions = sessions(policy);
+    known_to(&sessions(policy), access, extensions, job)
+}
+
+fn known_to(sessions: &Sessions, access: Access, extensions: Extensions, job: Job) -> u64 {
     let [small, large] = Size::ALL.map(|size| {
-        let request = support::with_cookie(&support::seed(&sessions, size));
-        added_allocations(with_extensions(extensions, request), &sessions, access, job)
+        let request = support::with_cookie(&support::seed(sessions, size));
+        added_allocations(with_extensions(extensions, request), sessions, access, job)
     });
     assert_eq!(small, large, "the number depends on the document's size");
     small
@@ -239,12 +247,19 @@ fn a_thread_keeps_no_large_buffers() {
 }
 
 #[test]
-fn a_cookie_on_every_response_costs_its_text() {
+fn a_rolling_cookie_costs_its_text() {
     assert_eq!(no_cookie(Rolling, Typed, Extensions::None), 1);
     // No renewal is due.
     assert_eq!(known(Rolling, Typed, Extensions::None, Ignore), 0);
     assert_eq!(known(Rolling, Typed, Extensions::None, Read), 1);
     assert_eq!(known(Rolling, Typed, Extensions::None, Increment), 1);
+}
+
+#[test]
+fn a_due_renewal_costs_its_read_and_the_text_of_the_cookie() {
+    let config = support::config(Rolling).touch_interval(Duration::ZERO);
+    let sessions = sessions_with(config);
+    assert_eq!(known_to(&sessions, Typed, Extensions::None, Ignore), 2);
 }
 
 #[test]
@@ -278,6 +293,7 @@ fn a_session_in_a_strangers_cookie_costs_its_opening_as_well() {
 #[test]
 fn a_session_in_the_extensions_costs_its_box_there() {
     assert_eq!(no_cookie(WhenUsed, Extension, Extensions::Some), 1);
+    assert_eq!(no_cookie(Rolling, Extension, Extensions::Some), 2);
     assert_eq!(known(WhenUsed, Extension, Extensions::Some, Ignore), 1);
     assert_eq!(known(WhenUsed, Extension, Extensions::Some, Read), 1);
     assert_eq!(known(WhenUsed, Extension, Extensions::Some, Increment), 1);
@@ -289,6 +305,7 @@ fn a_session_in_the_extensions_costs_its_box_there() {
 #[test]
 fn the_first_extension_of_a_request_costs_the_map_and_its_table_as_well() {
     assert_eq!(no_cookie(WhenUsed, Extension, Extensions::None), 3);
+    assert_eq!(no_cookie(Rolling, Extension, Extensions::None), 4);
     assert_eq!(known(WhenUsed, Extension, Extensions::None, Ignore), 3);
     assert_eq!(known(WhenUsed, Extension, Extensions::None, Read), 3);
     assert_eq!(known(WhenUsed, Extension, Extensions::None, Increment), 3);
