@@ -1,14 +1,11 @@
 //! Eviction of records and tombstones when a limit is exceeded.
 
-use smallvec::SmallVec;
-
 use super::{
     eviction_pool::EvictionCandidate,
     slot::{LiveRecord, TableSlot},
     table::Table,
-    tombstone_queue::QueuedTombstone,
 };
-use crate::{clock::Timestamp, id::StoreKey, sync::atomic::Ordering::Relaxed};
+use crate::{id::StoreKey, sync::atomic::Ordering::Relaxed};
 
 /// One in eight sampled records is evicted. A sample has at least eight records, unless there are too many other
 /// entries between them.
@@ -29,29 +26,16 @@ impl Table {
 
     /// Evicts tombstones until the store is within its limit, but not `written`, the tombstone just
     /// written.
+    ///
+    /// Entries of the queue count, since each tombstone has one. Invalid ones remain if the clock was set back.
     pub(super) fn make_room_for_tombstones(&self, written: &StoreKey) {
-        let mut kept = SmallVec::<[QueuedTombstone; 1]>::new();
-        while self.exceeds_tombstones() {
-            let now = self.settings.clock.now();
-            match self.tombstone_queue.pop(Timestamp::MAX) {
-                Some(entry) if entry.1 == *written => kept.push(entry),
-                Some(entry) => {
-                    let evicted = self.remove_tombstone(entry) && entry.0 > now;
-                    let counter = &self.counters.tombstones_evicted;
-                    counter.fetch_add(evicted.into(), Relaxed);
-                }
-                None => break,
-            }
-        }
-        for entry in kept {
-            self.tombstone_queue.push(entry);
-        }
-    }
-
-    /// Entries of the queue count too. Invalid ones remain if the clock was set back.
-    fn exceeds_tombstones(&self) -> bool {
         let limit = self.settings.max_tombstones;
-        self.counters.tombstones() > limit || self.tombstone_queue.len() as u64 > limit
+        while let Some(entry) = self.tombstone_queue.pop_beyond(limit, written) {
+            let now = self.settings.clock.now();
+            let evicted = self.remove_tombstone(entry) && entry.0 > now;
+            let counter = &self.counters.tombstones_evicted;
+            counter.fetch_add(evicted.into(), Relaxed);
+        }
     }
 
     fn exceeds_limits(&self) -> bool {

@@ -502,7 +502,32 @@ fn a_clock_that_was_set_back_does_not_let_the_queue_of_tombstones_grow() {
             table.sweep_partition(number);
         }
     }
-    assert!(table.tombstone_queue.len() <= 100);
+    let entries = std::iter::from_fn(|| table.tombstone_queue.pop(Timestamp::MAX));
+    assert!(entries.count() <= 100);
+}
+
+#[test]
+fn only_the_first_tombstones_beyond_the_limit_that_have_not_ended_count_as_evicted() {
+    let clock = Clock::manual(Timestamp::from_millis(1));
+    let builder = MemoryStore::builder().clock(clock.clone());
+    let MemoryStore(table) = builder.max_tombstones(2).build();
+    let second = Duration::from_secs(1);
+    let evicted = |destroyed: u64, pause: Duration| {
+        clock.advance(pause);
+        table.destroy(&key(destroyed));
+        let stats = table.counters.stats();
+        assert!(stats.tombstones <= 2);
+        stats.tombstones_evicted
+    };
+    assert_eq!(evicted(1, second), 0);
+    assert_eq!(evicted(2, second), 0, "the limit is not exceeded");
+    assert_eq!(evicted(3, second), 1);
+    assert!(matches!(table.read(&key(1)), ReadOutcome::Absent));
+    assert!(matches!(table.read(&key(2)), ReadOutcome::Gone));
+    assert_eq!(evicted(4, 59 * second), 1, "the second ends now");
+    assert!(matches!(table.read(&key(3)), ReadOutcome::Gone));
+    assert!(matches!(table.read(&key(4)), ReadOutcome::Gone));
+    assert_consistent(&table);
 }
 
 #[test]

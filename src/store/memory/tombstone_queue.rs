@@ -33,29 +33,52 @@ struct Blocks {
 }
 
 impl TombstoneQueue {
-    /// Returns the number of entries, valid or not.
-    pub(super) fn len(&self) -> usize {
-        lock(&self.0).len
-    }
-
     pub(super) fn push(&self, entry: QueuedTombstone) {
-        let Blocks { blocks, len } = &mut *lock(&self.0);
-        *len += 1;
-        match blocks.back_mut().filter(|block| block.len() < BLOCK) {
-            Some(block) => block.push_back(entry),
-            None => blocks.push_back(VecDeque::from([entry])),
-        }
+        lock(&self.0).push(entry);
     }
 
     /// Removes the first entry if its end is at most `limit`, and returns it.
     pub(super) fn pop(&self, limit: Timestamp) -> Option<QueuedTombstone> {
-        let Blocks { blocks, len } = &mut *lock(&self.0);
-        let block = blocks.front_mut()?;
+        lock(&self.0).pop(limit)
+    }
+
+    /// If there are more than `limit` entries, removes the first whose key is not `kept`, and returns it.
+    ///
+    /// Counts and removes under one lock. Otherwise calls at the same time could remove an entry each for the same
+    /// excess.
+    pub(super) fn pop_beyond(&self, limit: u64, kept: &StoreKey) -> Option<QueuedTombstone> {
+        let mut blocks = lock(&self.0);
+        if blocks.len as u64 <= limit {
+            return None;
+        }
+        let mut skipped = Vec::new();
+        let popped = loop {
+            match blocks.pop(Timestamp::MAX) {
+                Some(entry) if entry.1 == *kept => skipped.push(entry),
+                popped => break popped,
+            }
+        };
+        skipped.into_iter().for_each(|entry| blocks.push(entry));
+        popped
+    }
+}
+
+impl Blocks {
+    fn push(&mut self, entry: QueuedTombstone) {
+        self.len += 1;
+        match self.blocks.back_mut().filter(|it| it.len() < BLOCK) {
+            Some(block) => block.push_back(entry),
+            None => self.blocks.push_back(VecDeque::from([entry])),
+        }
+    }
+
+    fn pop(&mut self, limit: Timestamp) -> Option<QueuedTombstone> {
+        let block = self.blocks.front_mut()?;
         block.front().filter(|(end, _)| *end <= limit)?;
         let entry = block.pop_front()?;
-        *len -= 1;
+        self.len -= 1;
         if block.is_empty() {
-            blocks.pop_front();
+            self.blocks.pop_front();
         }
         Some(entry)
     }

@@ -1,4 +1,11 @@
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use loom::thread;
 
@@ -6,7 +13,7 @@ use super::{settings::Settings, slot::TableSlot, table::Table};
 use crate::{
     clock::{Clock, Timestamp},
     id::StoreKey,
-    store::{Expected, ReadOutcome, Tag, Tags, WriteOutcome, WriteRequest},
+    store::{Expected, ReadOutcome, Tag, Tags, Version, WriteOutcome, WriteRequest},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -17,10 +24,16 @@ fn key(number: u8) -> StoreKey {
 
 /// Returns a table with room for `max_records`, and its clock.
 fn table(max_records: u64) -> (Arc<Table>, Clock) {
+    table_with(max_records, 1_000)
+}
+
+/// Returns a table with room for so many records and tombstones, and its clock.
+fn table_with(max_records: u64, max_tombstones: u64) -> (Arc<Table>, Clock) {
     let clock = Clock::manual(Timestamp::from_millis(1_000_000));
     let settings = Settings {
         clock: clock.clone(),
         max_records,
+        max_tombstones,
         partitions: 1,
         ..Settings::default()
     };
@@ -101,18 +114,68 @@ fn of_two_writes_that_expect_one_version_one_is_stored() {
     });
 }
 
+/// Destroys a session while another thread writes to it. The store has room for one tombstone, which another
+/// session has at first. If `is_stored`, the session has a record before.
+///
+/// Checks that some schedules apply the write and others refuse it, and that the session is dead after all of them.
+fn race_with_destroy(is_stored: bool, expected: fn(Version) -> Expected) {
+    let (applied, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = (Arc::clone(&applied), Arc::clone(&refused));
+    model(3, move || {
+        let (table, _) = table_with(10, 1);
+        table.destroy(&key(2));
+        let mut version = Version::FIRST;
+        if is_stored {
+            let written = table.write(request(&key(1), "a", Expected::Absent));
+            let WriteOutcome::Done(stored) = written else {
+                panic!("the key is new");
+            };
+            version = stored;
+        }
+        let other = Arc::clone(&table);
+        let destroyer = thread::spawn(move || other.destroy(&key(1)));
+        let written = table.write(request(&key(1), "b", expected(version)));
+        let _ = table.read_and_touch(&key(1), HOUR);
+        destroyer.join().unwrap();
+        let count = match written {
+            WriteOutcome::Done(_) => &counts.0,
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => &counts.1,
+        };
+        count.fetch_add(1, Relaxed);
+        assert!(matches!(table.read(&key(1)), ReadOutcome::Gone));
+        assert!(matches!(table.read(&key(2)), ReadOutcome::Absent));
+        check(&table, &[key(1), key(2)]);
+    });
+    assert!(applied.load(Relaxed) > 0 && refused.load(Relaxed) > 0);
+}
+
 #[test]
-fn a_write_does_not_revive_a_destroyed_session() {
+fn a_write_over_the_version_it_read_does_not_revive_a_destroyed_session() {
+    race_with_destroy(true, Expected::Version);
+}
+
+#[test]
+fn a_write_over_any_version_does_not_revive_a_destroyed_session() {
+    race_with_destroy(true, |_| Expected::Any);
+}
+
+#[test]
+fn a_first_write_does_not_revive_a_destroyed_session() {
+    race_with_destroy(false, |_| Expected::Absent);
+}
+
+#[test]
+fn two_destroys_at_once_keep_the_limit_of_tombstones() {
     model(3, || {
-        let (table, _) = table(10);
+        let (table, _) = table_with(10, 1);
         table.write(request(&key(1), "a", Expected::Absent));
         let other = Arc::clone(&table);
         let destroyer = thread::spawn(move || other.destroy(&key(1)));
-        table.write(request(&key(1), "b", Expected::Absent));
-        let _ = table.read_and_touch(&key(1), HOUR);
+        table.destroy(&key(2));
         destroyer.join().unwrap();
-        assert!(matches!(table.read(&key(1)), ReadOutcome::Gone));
-        check(&table, &[key(1)]);
+        assert_eq!(table.counters.tombstones(), 1);
+        assert_eq!(table.counters.stats().tombstones_evicted, 1);
+        check(&table, &[key(1), key(2)]);
     });
 }
 
