@@ -4,7 +4,6 @@
 use std::{
     error::Error,
     fmt::{Debug, Write},
-    path::Path,
     process::Command,
     sync::{Arc, Mutex},
     time::Duration,
@@ -19,8 +18,8 @@ use hyper_session::{
     form::{Input, InputLimits, ValidationErrors},
     id::SessionId,
     import::Importer,
-    seal::{KeyRing, SealKey},
-    service::RequestInfo,
+    seal::SealKey,
+    service::{RequestInfo, SessionsBuilder},
     store::{Expected, Store, Tag, Tags, WriteRequest},
     testing::{StoreCall, TestStore},
 };
@@ -28,18 +27,20 @@ use metrics_util::debugging::DebuggingRecorder;
 use serde_json::json;
 
 use crate::{
+    file_stores::show_file_stores,
     forms::show_forms,
-    log::{Log, ONE},
+    log::Log,
     support::{
         Browser,
         redis_servers::Server,
         scratch::Scratch,
         secrets::{find, line},
+        test_name,
     },
     tokens::{self, CsrfSecret},
 };
 
-const APP_KEY: &str = "canary-key-of-thirty-two-characters-1";
+pub(crate) const APP_KEY: &str = "canary-key-of-thirty-two-characters-1";
 const PREVIOUS_KEY: &str = "canary-key-of-thirty-two-characters-2";
 const PASSWORD: &str = "canary-redis-password";
 /// Part of every value, message, tag and form field of the sessions.
@@ -56,6 +57,15 @@ pub(crate) struct Capture {
 impl Capture {
     pub(crate) fn show(&self, shown: &dyn Debug) {
         writeln!(self.texts.lock().unwrap(), "{shown:?} {shown:#?}").unwrap();
+    }
+
+    /// Adds what a program has printed.
+    pub(crate) fn add(&self, text: &str) {
+        writeln!(self.texts.lock().unwrap(), "{text}").unwrap();
+    }
+
+    pub(crate) fn has(&self, text: &str) -> bool {
+        self.texts.lock().unwrap().contains(text)
     }
 
     pub(crate) fn show_error(&self, error: &(dyn Error + 'static)) {
@@ -87,7 +97,7 @@ impl Capture {
         self.hide(hex.collect::<String>());
     }
 
-    fn hide_cookies(&self, browser: &Browser) {
+    pub(crate) fn hide_cookies(&self, browser: &Browser) {
         for name in browser.jar.names() {
             self.hide(browser.jar.get(name).unwrap());
         }
@@ -102,9 +112,13 @@ pub(crate) fn config() -> SessionConfig {
 }
 
 pub(crate) fn build(config: SessionConfig, store: impl Store, capture: &Capture) -> Sessions {
+    build_with(Sessions::builder(config).store(store), capture)
+}
+
+/// Builds sessions that show their events.
+pub(crate) fn build_with(builder: SessionsBuilder, capture: &Capture) -> Sessions {
     let events = capture.clone();
-    let sessions = Sessions::builder(config)
-        .store(store)
+    let sessions = builder
         .listener(move |event: &Event<'_>| {
             events.show(event);
             if let Event::StoreFailed { error, .. } = event {
@@ -118,7 +132,7 @@ pub(crate) fn build(config: SessionConfig, store: impl Store, capture: &Capture)
 }
 
 /// Uses every kind of operation, with the secret value in all that a session holds.
-async fn use_sessions(sessions: &Sessions, capture: &Capture) {
+pub(crate) async fn use_sessions(sessions: &Sessions, capture: &Capture) {
     let mut browser = Browser::new(sessions);
     let value = json!({"name": VALUE, "list": [VALUE], VALUE: 1});
     let tag = format!("tag-{VALUE}");
@@ -333,60 +347,15 @@ async fn show_commit(capture: &Capture) {
     capture.hide_cookies(&browser);
 }
 
-/// Runs the `session-file` tool on a store that is encrypted with [`APP_KEY`], then damages the store and runs
-/// it again: with a wrong key, and with the right one.
-fn show_tool(capture: &Capture, directory: &Path) {
-    let show = |arguments: &[&str], key: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
-        command.args(arguments).arg(directory).env("CANARY", key);
-        let output = command.output().unwrap();
-        for bytes in [output.stdout, output.stderr] {
-            let text = String::from_utf8(bytes).unwrap();
-            writeln!(capture.texts.lock().unwrap(), "session-file: {text}").unwrap();
-        }
-    };
-    let with_key = |command| [command, "--key-env", "CANARY"];
-    for arguments in [&["stats"][..], &["verify"], &["dump"], &["dump", "--keys"]] {
-        show(arguments, "");
-    }
-    let log = directory.join("0000000001.log");
-    let mut bytes = std::fs::read(&log).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&log, bytes).unwrap();
-    show(&["verify"], "");
-    for key in [
-        "canary-short",
-        "canary-key-of-thirty-two-characters-5",
-        APP_KEY,
-    ] {
-        show(&with_key("repair"), key);
-        show(&with_key("compact"), key);
-    }
-}
-
 async fn run(capture: &Capture) {
     show_parts(capture).await;
     show_files(capture).await;
     show_commit(capture).await;
     show_forms(capture).await;
 
+    show_file_stores(capture).await;
+
     use_sessions(&build(config(), MemoryStore::new(), capture), capture).await;
-    let folder = Scratch::new();
-    let ring = KeyRing::new(SealKey::from_text(APP_KEY).unwrap());
-    for builder in [
-        FileStore::builder(folder.path().join("plain")),
-        FileStore::builder(folder.path().join("encrypted")).encrypt_with(&ring),
-    ] {
-        capture.show(&builder);
-        let file = builder.open().unwrap();
-        capture.show(&file);
-        let sessions = build(config(), file, capture);
-        use_sessions(&sessions, capture).await;
-        sessions.close().await.unwrap();
-    }
-    show_tool(capture, &folder.path().join("plain"));
-    show_tool(capture, &folder.path().join("encrypted"));
     let cookies = CookieStore::new()
         .with_overflow(MemoryStore::new())
         .with_revocation(MemoryStore::new());
@@ -415,41 +384,74 @@ async fn run(capture: &Capture) {
     show_troubles(capture).await;
 }
 
+/// Set in the process whose output is searched.
+const OWN_PROCESS: &str = "FULL_RUN";
+
+/// The subscriber and the recorder are those of all threads, so the run has a process of its own.
 #[test]
 fn logs_metrics_events_and_errors_contain_no_secret() {
-    let _one = ONE.blocking_lock();
+    if std::env::var_os(OWN_PROCESS).is_some() {
+        return search_full_run();
+    }
+    let test = "logs_metrics_events_and_errors_contain_no_secret";
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([&test_name(module_path!(), test), "--exact"])
+        .env(OWN_PROCESS, "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("1 passed"), "{printed}");
+}
+
+fn search_full_run() {
     let (capture, log) = (Capture::default(), Log::default());
-    let subscriber = tracing_subscriber::fmt()
+    tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
         .with_ansi(false)
+        .with_thread_names(true)
         .with_writer(log.clone())
-        .finish();
+        .init();
     let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    recorder.install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    tracing::subscriber::with_default(subscriber, || {
-        metrics::with_local_recorder(&recorder, || runtime.block_on(run(&capture)));
-    });
-    let metrics = recorder.snapshotter().snapshot().into_vec();
+    runtime.block_on(run(&capture));
+    let metrics = snapshotter.snapshot().into_vec();
     let metrics: Vec<String> = metrics.iter().map(|metric| format!("{metric:?}")).collect();
     let texts = [
         ("log", log.text()),
         ("metrics", metrics.join("\n")),
         ("texts", capture.texts.lock().unwrap().clone()),
     ];
-    // Each kind of output is there, so that the search can find something.
+    assert_complete(&texts);
+    assert_no_secret(&texts, &capture);
+}
+
+/// Checks that each kind of output is there, so that the search can find something.
+fn assert_complete(texts: &[(&str, String)]) {
     for (text, part) in [
         (0, "session.commit{store=\"cookie\" outcome=\"stored\""),
         (0, "event=\"store_failed\""),
         (0, "event=\"cookie_rejected\""),
+        (
+            0,
+            "event=\"store_problem\" store=\"file\" problem=\"damaged\"",
+        ),
+        (0, "event=\"store_stopped\" store=\"file\""),
+        (1, "store_problem"),
+        (1, "store_stopped"),
         (1, "hyper_session_load_seconds"),
         (2, "CookieRejected"),
         (2, "WriteDropped"),
         (2, "Conflict {"),
         (2, "StoreFailed"),
+        (2, "StoreProblem {"),
+        (2, "StoreStopped {"),
         (2, "Conflict(Record {"),
         (2, "WriteRequest {"),
         (2, "RequestInfo {"),
@@ -465,8 +467,17 @@ fn logs_metrics_events_and_errors_contain_no_secret() {
     ] {
         assert!(texts[text].1.contains(part), "{part} in {}", texts[text].0);
     }
+    let mut lines = texts[0].1.lines();
+    let stopped = lines.find(|line| line.contains("store_stopped")).unwrap();
+    assert!(
+        stopped.contains(" file-"),
+        "not from the store's thread: {stopped}"
+    );
+}
+
+fn assert_no_secret(texts: &[(&str, String)], capture: &Capture) {
     let csrf_secrets = capture.csrf_secrets.lock().unwrap().clone();
-    for (kind, text) in &texts {
+    for (kind, text) in texts {
         assert_eq!(tokens::find(text, &csrf_secrets), None, "in the {kind}");
     }
     let secrets = capture.secrets.lock().unwrap().clone();
@@ -476,7 +487,7 @@ fn logs_metrics_events_and_errors_contain_no_secret() {
     let fixed = ["canary", APP_KEY, PREVIOUS_KEY, PASSWORD, VALUE, bytes];
     let secrets = secrets.iter().map(String::as_str).chain(fixed);
     assert!(secrets.clone().all(|secret| secret.len() >= 6));
-    for (kind, text) in &texts {
+    for (kind, text) in texts {
         if let Some(at) = find(text, secrets.clone()) {
             panic!("a secret is in the {kind}: {}", line(text, at));
         }

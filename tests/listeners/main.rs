@@ -16,6 +16,15 @@ mod events;
     feature = "metrics",
     feature = "redis"
 ))]
+mod file_stores;
+#[cfg(all(
+    unix,
+    feature = "cli",
+    feature = "file",
+    feature = "forms",
+    feature = "metrics",
+    feature = "redis"
+))]
 mod forms;
 #[cfg(all(
     unix,
