@@ -118,7 +118,7 @@ fn inject_faults(
         let next = Instant::now() + interval;
         while Instant::now() < next && !site.has_failed() {
             std::thread::sleep(Duration::from_millis(250));
-            report.sample(&environment);
+            report.sample(&environment, site);
         }
         let is_over = match minutes {
             Some(minutes) => start.elapsed().as_secs_f64() > minutes * 60.0,
