@@ -163,8 +163,8 @@ fn checksum(key: &StoreKey, version: [u8; 8], tags: &[u8], data: &[u8]) -> u32 {
     crc.update(key.as_bytes());
     crc.update(&version);
     if !tags.is_empty() {
-        // With their length, so that no byte can move between tags and data.
-        crc.update(&tags.len().to_be_bytes());
+        // With their length, so that no byte can move between tags and data. Machines of any word size share a server.
+        crc.update(&(tags.len() as u64).to_be_bytes());
         crc.update(tags);
     }
     crc.update(data);
