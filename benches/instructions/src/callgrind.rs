@@ -4,7 +4,8 @@ use std::{
     env, fs,
     hint::black_box,
     iter,
-    path::{Path, PathBuf},
+    os::unix::fs::symlink,
+    path::{self, Path, PathBuf},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
@@ -20,6 +21,9 @@ use crate::{
 
 /// The argument of a process that runs one row.
 pub(crate) const CHILD: &str = "--child";
+
+/// The name of the link to this program in a work folder.
+const PROGRAM: &str = "./row";
 
 /// Number of calls before those that are counted, so that buffers and caches have their final size.
 const WARM_UP: u32 = 300;
@@ -62,8 +66,7 @@ pub(crate) fn count_all(rows: &[&'static Row]) -> Result<Vec<Counts>, String> {
     let next = AtomicUsize::new(0);
     let next_row = || rows.get(next.fetch_add(1, Relaxed));
     let count_some = |worker: usize| {
-        let folder = env::temp_dir().join(format!("instructions-{}-{worker}", process::id()));
-        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = work_folder(&worker.to_string())?;
         let rows = iter::from_fn(next_row);
         let counted = rows.map(|row| Ok((row.name, count(row, &folder)?)));
         let counted = counted.collect::<Result<Vec<_>, String>>();
@@ -88,14 +91,30 @@ pub(crate) fn count_all(rows: &[&'static Row]) -> Result<Vec<Counts>, String> {
 /// Writes the profile of a row to `file`.
 pub(crate) fn profile(name: &str, file: &str) -> Result<bool, String> {
     let row = rows::named(name).ok_or_else(|| format!("no row `{name}`"))?;
-    run(row, Path::new(file), &[])?;
+    let file = path::absolute(file).map_err(|error| format!("{file}: {error}"))?;
+    let folder = work_folder("profile")?;
+    let ran = run(row, &folder, &file, &[]);
+    let _ = fs::remove_dir_all(folder);
+    ran?;
+    let file = file.display();
     println!("callgrind_annotate {file}");
     Ok(true)
 }
 
+/// Creates a folder with a link to this program.
+fn work_folder(name: &str) -> Result<PathBuf, String> {
+    let folder = env::temp_dir().join(format!("instructions-{}-{name}", process::id()));
+    let create = || {
+        fs::create_dir_all(&folder)?;
+        symlink(env::current_exe()?, folder.join(PROGRAM))
+    };
+    create().map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
 fn count(row: &Row, folder: &Path) -> Result<Counts, String> {
     let profile = folder.join("profile");
-    let allocations = run(row, &profile, &["--dump-before=*end_batch*"])?;
+    let allocations = run(row, folder, &profile, &["--dump-before=*end_batch*"])?;
     let instructions = (1..=BATCHES).map(|batch| {
         let dump = profile.with_extension(batch.to_string());
         let text = fs::read_to_string(dump).ok()?;
@@ -112,17 +131,23 @@ fn count(row: &Row, folder: &Path) -> Result<Counts, String> {
     Ok(Counts::typical(average, instructions, allocations))
 }
 
-/// Runs a row under callgrind, and returns the allocations of each batch.
-fn run(row: &Row, profile: &Path, options: &[&str]) -> Result<Vec<i64>, String> {
-    let program = env::current_exe().map_err(|error| error.to_string())?;
+/// Runs a row under callgrind in a work folder, and returns the allocations of each batch.
+///
+/// The lengths of the program's name and of its environment move its stack, which changes the counts. So they are the
+/// same on every machine.
+fn run(row: &Row, folder: &Path, profile: &Path, options: &[&str]) -> Result<Vec<i64>, String> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--collect-atstart=no"]);
     command.arg(format!("--toggle-collect={FUNCTION}"));
     command.arg(format!("--callgrind-out-file={}", profile.display()));
     command
         .args(options)
-        .arg(program)
+        .arg(PROGRAM)
         .args([CHILD, row.name])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("TMPDIR", env::temp_dir())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let child = command.spawn();
