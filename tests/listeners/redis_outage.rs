@@ -111,6 +111,34 @@ async fn a_shared_prefix_is_logged_without_any_listener() {
     assert!(line.contains("WARN") && line.contains(expected), "{line}");
 }
 
+/// The first start fails after it has found the other application.
+#[tokio::test]
+async fn a_start_that_is_tried_again_reports_a_shared_prefix_once() {
+    let _one = ONE.lock().await;
+    let server = Server::start();
+    let other = "hs-application-1 1000 00";
+    server.set("session:application", other.as_bytes());
+    // All keys of the store except that of the application.
+    let user = ["ACL", "SETUSER", "u", "on", ">p", "+@all"];
+    let keys = ["~session:[0-9a-f][0-9a-f]*", "~session:t*"];
+    let read = ["%R~session:application"];
+    let created = server.send(&[&user[..], &keys, &read].concat());
+    if created != "+OK\r\n" {
+        // Redis 6.2 has no permissions to read a key only.
+        return;
+    }
+    let log = Log::default();
+    let _here = log_to(&log);
+    let url = server.url().replace("://", "://u:p@");
+    let sessions = builder(&url).build().unwrap();
+    sessions.ready().await.unwrap_err();
+    server.send(&["ACL", "SETUSER", "u", "~session:*"]);
+    sessions.ready().await.unwrap();
+    let lines = lines_after_start(&log);
+    let shared = lines.iter().filter(|line| line.contains("prefix_shared"));
+    assert_eq!(shared.count(), 1, "{lines:#?}");
+}
+
 /// Counts the responses to a group of visitors.
 #[derive(Default)]
 struct Visits {

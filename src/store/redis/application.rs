@@ -27,6 +27,8 @@ type PrefixReporter = Arc<dyn Fn(&str, Timestamp) + Send + Sync>;
 pub(crate) struct Application {
     fingerprints: Vec<Fingerprint>,
     pub(super) on_shared_prefix: PrefixReporter,
+    /// Set once this start has reported another application. It may be tried several times.
+    pub(super) is_reported: Arc<AtomicBool>,
     /// Set once this start has written the marker.
     pub(super) is_marked: Arc<AtomicBool>,
 }
@@ -39,6 +41,7 @@ impl Application {
         Self {
             fingerprints,
             on_shared_prefix: Arc::new(on_shared_prefix),
+            is_reported: Arc::default(),
             is_marked: Arc::default(),
         }
     }

@@ -189,7 +189,7 @@ impl CommandRunner {
         let name = || self.names.application();
         // If the reply to `SET` is lost, its next attempt returns the new marker. So read the former one before.
         let found = self.query(|| RedisCommand::get(name())).await?;
-        let is_reported = self.report_other(application, &found);
+        self.report_other(application, &found);
         let marker = application.marker(Clock::system().now());
         let command = || {
             let args = [marker.clone(), Bytes::from_static(b"GET")];
@@ -197,24 +197,23 @@ impl CommandRunner {
         };
         let replaced = self.query(command).await?;
         application.is_marked.store(true, Relaxed);
-        if !is_reported {
-            // Another application may have started between the two commands.
-            self.report_other(application, &replaced);
-        }
+        // Another application may have started between the two commands.
+        self.report_other(application, &replaced);
         Ok(())
     }
 
-    /// Reports another application, if it wrote this marker. Returns `true` if it did.
-    fn report_other(&self, application: &Application, marker: &Reply) -> bool {
+    /// Reports another application, if it wrote this marker and this start has reported none.
+    fn report_other(&self, application: &Application, marker: &Reply) {
         let Reply::Bytes(marker) = marker else {
-            return false;
+            return;
         };
         let Some(start) = application.other_start(marker) else {
-            return false;
+            return;
         };
-        log::shared_prefix(&self.settings.prefix, start);
-        (application.on_shared_prefix)(&self.settings.prefix, start);
-        true
+        if !application.is_reported.swap(true, Relaxed) {
+            log::shared_prefix(&self.settings.prefix, start);
+            (application.on_shared_prefix)(&self.settings.prefix, start);
+        }
     }
 }
 
