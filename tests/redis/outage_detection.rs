@@ -328,6 +328,33 @@ async fn a_silent_connection_beside_another_is_reopened_even_if_every_caller_can
     }
 }
 
+/// The waits of the cancelled reads are counted, too. They end shortly before that of the whole read, and begin a
+/// test that waits for the command timeout.
+#[tokio::test]
+async fn a_wait_for_the_command_timeout_reopens_a_connection_at_once() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let command_timeout = Duration::from_secs(2);
+    let store = RedisStore::builder(&proxy.url())
+        .pool_size(1)
+        .command_timeout(command_timeout)
+        .operation_timeout(2 * command_timeout)
+        .connect()
+        .await
+        .unwrap();
+    let (start, key) = (Instant::now(), key());
+    proxy.silence(0);
+    let cancel = || timeout(command_timeout / 10, store.read(&key, None));
+    assert!(cancel().await.is_err());
+    let whole = tokio::spawn(store.read(&key, None));
+    while proxy.connections() == 1 {
+        let _read = cancel().await;
+    }
+    let reopened = start.elapsed();
+    assert!(reopened < command_timeout * 8 / 5, "{reopened:?}");
+    whole.await.unwrap().unwrap();
+}
+
 /// Every caller cancels before the reply, so the store sees no reply of the second connection. A test write uses the
 /// first one.
 #[tokio::test]

@@ -232,13 +232,12 @@ impl Connection {
         let start = request.started.max(silence.until);
         silence.waited += now.saturating_duration_since(start);
         silence.until = now;
-        if silence.waited < self.command_timeout {
-            return;
-        }
-        silence.waited = Duration::ZERO;
-        match now.saturating_duration_since(request.started) >= self.command_timeout {
-            true => self.reconnect.notify_one(),
-            false => self.suspected.notify_one(),
+        if now.saturating_duration_since(request.started) >= self.command_timeout {
+            silence.waited = Duration::ZERO;
+            self.reconnect.notify_one();
+        } else if silence.waited >= self.command_timeout {
+            silence.waited = Duration::ZERO;
+            self.suspected.notify_one();
         }
     }
 
