@@ -2,8 +2,11 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::join_all;
@@ -12,14 +15,16 @@ use hyper_session::{
     id::StoreKey,
     store::{
         Expected, Expiry, ReadOutcome, RedisStore, Store, TagStore, WriteOutcome, WriteRequest,
-        redis::RedisError,
+        redis::{Outage, RedisError},
     },
 };
+use tokio::time::sleep;
 
 use crate::support::{
     Browser, config,
     redis_servers::{
         Server,
+        groups::Cluster,
         proxy::{Network, Proxy},
         sessions::{
             HOUR, cause, connect, create_session, create_tagged, key, record, tag, tags, version,
@@ -304,7 +309,7 @@ async fn a_write_whose_record_has_changed_meanwhile_renews_its_index_entries() {
     let write = slow.write(request.tags(tags(&["a", "b"])));
     let meanwhile = async {
         while scripts() == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         let request = WriteRequest::new(&key, "untagged", HOUR, Expected::Version(seen));
         let written = direct.write(request).await.unwrap();
@@ -340,7 +345,7 @@ async fn a_write_that_was_delayed_renews_its_index_entries() {
     let request = WriteRequest::new(&key, "late", HOUR, Expected::Absent);
     let write = store.write(request.tags(tags(&["late"])));
     let recover = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(500)).await;
         proxy.set(Network::Normal);
     };
     let (written, ()) = tokio::join!(write, recover);
@@ -424,26 +429,70 @@ async fn a_touch_whose_extension_fails_is_refused_only_if_the_session_could_be_m
     assert!(left <= HOUR_MS, "the touch was not applied");
 }
 
-/// The cleanup begins after the write's last command, and its own last command has too little time.
-#[tokio::test]
-async fn a_cleanup_that_runs_out_of_time_at_a_slow_server_is_no_outage() {
-    let nodes = [Server::start()];
-    let proxy = Proxy::to(nodes[0].port).await;
-    let store = RedisStore::builder(&proxy.url())
+/// Returns a key whose record has this master.
+fn key_at(cluster: &Cluster, master: usize) -> StoreKey {
+    let mut keys = std::iter::repeat_with(key);
+    let is_at = |key: &StoreKey| cluster.master_of(&format!("session:{key}")) == master;
+    keys.find(is_at).unwrap()
+}
+
+/// The write uses two masters. Its cleanup compares an entry with a record at the third one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cleanup_at_a_silent_server_starts_no_outage_and_is_not_counted() {
+    let timeout = Duration::from_millis(1_600);
+    let (cluster, outages) = (
+        Cluster::start_with_replicas(0),
+        Arc::new(Mutex::new(Vec::new())),
+    );
+    let log = Arc::clone(&outages);
+    let store = RedisStore::builder(&cluster.url())
         .pool_size(1)
-        .command_timeout(Duration::from_secs(2))
-        .operation_timeout(Duration::from_millis(3_800))
+        .command_timeout(timeout / 2)
+        .operation_timeout(timeout)
+        .on_outage(move |outage| log.lock().unwrap().push(outage.clone()))
         .connect()
         .await
         .unwrap();
-    set_entry(&nodes, "a", key().as_bytes(), 1_000_000);
-    // The replies to two concurrent commands are delayed one after the other.
-    proxy.set(Network::Slow(Duration::from_millis(800)));
-    let key = key();
-    let request = WriteRequest::new(&key, "data", HOUR, Expected::Absent);
-    let written = store.write(request.tags(tags(&["a"]))).await;
-    assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+    let index = cluster.master_of(&index_of("a"));
+    let (own, silent) = ((index + 1) % 3, (index + 2) % 3);
+    let (first, second) = (key_at(&cluster, own), key_at(&cluster, own));
+    let obsolete = key_at(&cluster, silent);
+    set_entry(
+        &cluster.0[index..=index],
+        "a",
+        obsolete.as_bytes(),
+        1_000_000,
+    );
+    let write = async |key: &StoreKey| {
+        let request = WriteRequest::new(key, "data", HOUR, Expected::Absent);
+        let written = store.write(request.tags(tags(&["a"]))).await;
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+    };
+    let pause = |node: usize, time: Duration| {
+        let paused = cluster.0[node].send(&["CLIENT", "PAUSE", &time.as_millis().to_string()]);
+        assert_eq!(paused, "+OK\r\n");
+    };
+    pause(silent, 3 * timeout);
+    // The cleanup begins after that, and ends with the operation.
+    pause(own, timeout / 3);
+    write(&first).await;
     assert_eq!(store.stats().outages, 0);
+    // Tests of the server start the outage.
+    while store.stats().outages == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let start = Instant::now();
+    write(&second).await;
+    assert!(start.elapsed() < timeout / 4, "{:?}", start.elapsed());
+    let len = cluster.0[index].send(&["ZCARD", &index_of("a")]);
+    assert_eq!(integer(&len), 3, "no cleanup has succeeded");
+    while outages.lock().unwrap().len() < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let outages = outages.lock().unwrap();
+    let is_counted =
+        |outage: &Outage| matches!(outage, Outage::Ended { failed, .. } if *failed > 0);
+    assert!(!outages.iter().any(is_counted), "{outages:?}");
 }
 
 /// A listing that compares such a session again and again would take ten seconds.
@@ -484,7 +533,7 @@ async fn sessions_that_come_and_go_do_not_prolong_a_listing_without_limit() {
         }
     };
     let list = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
         tokio::time::timeout(LISTING_LIMIT, store.tagged(&tag)).await
     };
     tokio::select! {

@@ -85,6 +85,11 @@ impl TimeLimit {
         self
     }
 
+    /// Returns `true` if the operation does not wait for the end of this outage.
+    fn skips(self, outage: &OutageTracker, access: Access) -> bool {
+        self.is_cleanup && outage.blocks(access)
+    }
+
     fn operation_time(self) -> OperationTime {
         let deadline = self.deadline;
         let start = deadline.checked_sub(self.timeout).unwrap_or(deadline);
@@ -110,15 +115,17 @@ struct AttemptGuard<'n> {
     node: &'n Node,
     started: Instant,
     replies: u64,
+    is_cleanup: bool,
     is_done: bool,
 }
 
 impl<'n> AttemptGuard<'n> {
-    fn new(node: &'n Node) -> Self {
+    fn new(node: &'n Node, limit: TimeLimit) -> Self {
         Self {
             node,
             started: Instant::now(),
             replies: node.replies(),
+            is_cleanup: limit.is_cleanup,
             is_done: false,
         }
     }
@@ -133,7 +140,9 @@ impl Drop for AttemptGuard<'_> {
             let cause = OutageCause::Unanswered(TransientError::Timeout, self.node.problem());
             self.node.outage().suspect(self.started, cause);
         }
-        self.node.outage().record_unanswered();
+        if !self.is_cleanup {
+            self.node.outage().record_unanswered();
+        }
     }
 }
 
@@ -375,7 +384,7 @@ impl CommandRunner {
             let command = command();
             let (key, access) = (command.key().clone(), command.access());
             let node = self.node(node, &key, access, limit).await?;
-            let mut guard = AttemptGuard::new(&node);
+            let mut guard = AttemptGuard::new(&node, limit);
             let shows_silence = node.shows_silence(access, limit.operation_time());
             let attempted = self.attempt(&node, command, limit, &mut failed).await;
             guard.is_done = true;
@@ -448,6 +457,9 @@ impl CommandRunner {
     }
 
     /// Returns `fixed`, or the node of a key, if necessary after a wait.
+    ///
+    /// # Errors
+    /// If no node has the key in time, or if a cleanup would wait for the end of an outage.
     async fn node(
         &self,
         fixed: Option<&Arc<Node>>,
@@ -455,12 +467,19 @@ impl CommandRunner {
         access: Access,
         limit: TimeLimit,
     ) -> Result<Arc<Node>, RedisError> {
-        if let Some(node) = fixed {
-            return Ok(Arc::clone(node));
-        }
-        match self.client.node(key) {
-            Ok(node) => Ok(node),
-            Err(_) => Box::pin(self.wait_for_node(key, access, limit)).await,
+        let node = match fixed {
+            Some(node) => Arc::clone(node),
+            None => match self.client.node(key) {
+                Ok(node) => node,
+                Err(_) => Box::pin(self.wait_for_node(key, access, limit)).await?,
+            },
+        };
+        match limit.skips(node.outage(), access) {
+            true => {
+                let error = (TransientError::Disconnected, None);
+                Err(failure(&node, access, error, limit))
+            }
+            false => Ok(node),
         }
     }
 
@@ -484,7 +503,8 @@ impl CommandRunner {
                 false => limit.deadline,
             };
             let pause = self.backoff(attempt);
-            if deadline.saturating_duration_since(Instant::now()) <= pause {
+            let is_over = deadline.saturating_duration_since(Instant::now()) <= pause;
+            if is_over || limit.skips(outage, access) {
                 let error = limit.record_failure(outage, access, Instant::now());
                 return Err(error.unwrap_or_else(|| RedisError::TimedOut {
                     server: Arc::clone(outage.server()),
@@ -493,7 +513,7 @@ impl CommandRunner {
                     problem: None,
                 }));
             }
-            let mut guard = CancelGuard(Some(outage));
+            let mut guard = CancelGuard((!limit.is_cleanup).then_some(outage));
             sleep(pause).await;
             guard.0 = None;
         }
