@@ -17,6 +17,7 @@ use crate::{
         Server,
         groups::{Cluster, SentinelGroup},
         is_before_7,
+        proxy::{Network, Proxy},
         sessions::{HOUR, create_tagged, tag},
     },
 };
@@ -251,16 +252,40 @@ async fn a_denied_tracking_is_tried_again_when_the_connection_is_reopened() {
     assert!((1..=2).contains(&denied), "{denied} times");
     server.send(&["ACL", "SETUSER", "u", "+client|tracking", "+ping"]);
     server.send(&["CLIENT", "KILL", "USER", "u"]);
+    wait_for_tracking(&server, "user=u ").await;
+}
+
+/// Waits until the server reports changes to one of these clients.
+async fn wait_for_tracking(server: &Server, client: &str) {
     let start = Instant::now();
     let is_tracked = || {
         let list = server.send(&["CLIENT", "LIST"]);
-        let mut clients = list.lines().filter(|line| line.contains("user=u "));
+        let mut clients = list.lines().filter(|line| line.contains(client));
         clients.any(|client| client.contains("flags=t"))
     };
     while !is_tracked() {
         assert!(start.elapsed() < Duration::from_secs(10));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// As a proxy may do until it is upgraded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tracking_that_is_rejected_for_another_reason_is_tried_again() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    proxy.set(Network::NoTracking);
+    let builder = RedisStore::builder(&proxy.url()).pool_size(1);
+    let store = builder.with_near_cache().build().unwrap();
+    write_and_read(store.store()).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let errors = server.send(&["INFO", "errorstats"]);
+    let rejected = errors.split("errorstat_ERR:count=").nth(1).unwrap();
+    let rejected: u32 = rejected.split('\r').next().unwrap().parse().unwrap();
+    assert!(rejected <= 8, "{rejected} times");
+    proxy.set(Network::Normal);
+    wait_for_tracking(&server, "").await;
+    assert_eq!(proxy.connections(), 1);
 }
 
 /// Returns the commands that the guide lists in the row that starts with `name`.

@@ -39,6 +39,8 @@ pub(crate) enum Network {
     DropReplies,
     /// The server rejects scripts without keys.
     ScriptsNeedKeys,
+    /// The server does not know the subcommand `TRACKING`.
+    NoTracking,
 }
 
 pub(crate) struct Proxy {
@@ -166,13 +168,20 @@ async fn relay(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<
     }
 }
 
+/// What precedes the number of keys in `EVALSHA digest 0`: `$40`, the digest, `$1`.
+const CONTEXT: usize = 5 + 40 + 6;
+
+/// Returns `true` if a digest or the source of a script, which ends in a new line, precedes a number of one digit.
+fn is_before_key_count(before: &[u8]) -> bool {
+    before.starts_with(b"$40\r\n") && before.ends_with(b"\r\n$1\r\n")
+        || before.ends_with(b"\n\r\n$1\r\n")
+}
+
 async fn forward_commands(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     state: &State,
 ) -> io::Result<()> {
-    // What precedes the number of keys in `EVALSHA digest 0`: `$40`, the digest, `$1`.
-    const CONTEXT: usize = 5 + 40 + 6;
     let mut buffer = vec![0; CONTEXT + (1 << 16)];
     loop {
         let len = from.read(&mut buffer[CONTEXT..]).await?;
@@ -180,11 +189,14 @@ async fn forward_commands(
             return Ok(());
         }
         let end = CONTEXT + len;
-        for at in (CONTEXT..end).filter(|_| state.now() == Network::ScriptsNeedKeys) {
+        for at in CONTEXT..end {
             let before = &buffer[at - CONTEXT..at];
-            let is_count = before.starts_with(b"$40\r\n") && before.ends_with(b"\r\n$1\r\n");
-            if is_count && buffer[at] == b'0' {
-                buffer[at] = b'-';
+            match state.now() {
+                Network::ScriptsNeedKeys if is_before_key_count(before) && buffer[at] == b'0' => {
+                    buffer[at] = b'-';
+                }
+                Network::NoTracking if before.ends_with(b"TRACKIN") => buffer[at] = b'X',
+                _ => {}
             }
         }
         to.write_all(&buffer[CONTEXT..end]).await?;

@@ -20,6 +20,7 @@ use super::{
     connection::{AbortOnDropHandle, Connection},
     reply::{AttemptError, Reply, TrackingId, parse_reply},
 };
+use crate::store::redis::{RedisError, ServerRejection};
 
 /// A receiver of changes that other clients make.
 pub(in crate::store::redis) trait InvalidationListener:
@@ -55,7 +56,12 @@ impl Connection {
                         }
                     }
                     // The user may not run it. Each attempt would be in the server's log.
-                    Some(Err(AttemptError::Final(_))) => events.wait_for_opening().await,
+                    Some(Err(AttemptError::Final(RedisError::Rejected(
+                        ServerRejection::Denied { .. },
+                    )))) => events.wait_for_opening().await,
+                    Some(Err(AttemptError::Final(_))) => {
+                        tokio::time::sleep(ConnectionEvents::REJECTION_PAUSE).await;
+                    }
                     Some(Err(_)) | None => {}
                 }
                 tokio::time::sleep(ConnectionEvents::RETRY_PAUSE).await;
@@ -102,6 +108,9 @@ struct ConnectionEvents {
 impl ConnectionEvents {
     /// The pause between two attempts to switch tracking on.
     const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+    /// The pause after a rejection that is no missing permission.
+    const REJECTION_PAUSE: Duration = Duration::from_secs(1);
 
     /// The time between two checks of a connection without traffic. A copy of a value is stale by at
     /// most this and the command timeout.
