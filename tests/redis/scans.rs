@@ -11,6 +11,7 @@ use hyper_session::{
 use crate::support::redis_servers::{
     Server,
     groups::Cluster,
+    proxy::{Network, Proxy},
     sessions::{HOUR, connect, create_session},
     wait_until,
 };
@@ -71,4 +72,43 @@ async fn a_scan_skips_no_session_after_a_restart() {
         0,
         "sessions are missing"
     );
+}
+
+/// As a proxy may do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_needs_no_scripts_without_keys() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    proxy.set(Network::ScriptsNeedKeys);
+    let store = RedisStore::connect(&proxy.url()).await.unwrap();
+    let created = create_sessions(&store, 3_000).await;
+    let first = store.scan_page(None).await.unwrap();
+    assert!(first.next.is_some(), "there are several pages");
+    assert_eq!(keys_from(&store, first).await, created);
+    assert!(
+        server
+            .send(&["INFO", "errorstats"])
+            .contains("errorstat_ERR")
+    );
+}
+
+/// The pages of a cursor in a web page may come from different processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_goes_on_under_another_url_of_the_server() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port).await;
+    let direct = connect(&server).await;
+    let other = RedisStore::connect(&proxy.url()).await.unwrap();
+    let created = create_sessions(&direct, 3_000).await;
+    let (mut found, mut next) = (Vec::new(), None);
+    for store in [&direct, &other].into_iter().cycle() {
+        let page = store.scan_page(next.as_ref()).await.unwrap();
+        found.extend(page.keys);
+        assert!(found.len() <= created.len(), "the scan begins again");
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(BTreeSet::from_iter(found), created);
 }

@@ -2,7 +2,8 @@
 //!
 //! A cursor is the position within one server, and the servers that are finished. So a scan visits each session
 //! that does not move to another server, also if a replica is promoted or a master is added meanwhile. The sessions
-//! of a promoted replica may be on two pages.
+//! of a promoted replica may be on two pages. The name of a single server is not part of the cursor, so the next page
+//! may come from another URL of it.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
-    RedisError, TransientError,
+    RedisError, ServerRejection, TransientError,
     client::{Node, RedisCommand, Reply},
     command_runner::CommandRunner,
     scripts,
@@ -31,22 +32,16 @@ impl CommandRunner {
             Some(from) => PagePosition::decode(from).ok_or(RedisError::InvalidCursor)?,
         };
         let deadline = self.deadline();
-        let mut masters = self.masters(deadline).await?;
-        masters.sort_by(|one, other| one.server().cmp(other.server()));
-        let current = masters.iter().find(|node| position.is_at(node));
-        let node = match current.or_else(|| position.next_server(&masters)) {
-            Some(node) => node,
+        let masters = self.masters(deadline).await?;
+        let mut masters: Vec<_> = masters.iter().map(|node| self.scan_master(node)).collect();
+        masters.sort_by_key(|master| master.name);
+        let current = masters.iter().find(|master| position.is_at(master));
+        let master = match current.or_else(|| position.next_server(&masters)) {
+            Some(master) => master,
             None => return Ok(ScanPage::default()),
         };
-        position.enter(node);
-        let args = || {
-            let count = Bytes::from(COUNT.to_string());
-            let process = Bytes::from(position.process.clone());
-            let cursor = Bytes::from(position.cursor.to_string());
-            [cursor, process, self.names.pattern(), count]
-        };
-        let command = || RedisCommand::keyless_script(scripts::SCAN, args());
-        let reply = self.query_at(node, deadline, command).await?;
+        position.enter(master);
+        let reply = self.query_page(master.node, &position, deadline).await?;
         let keys = self.parse_page(reply, &mut position)?;
         let is_finished = position.cursor == 0;
         if is_finished {
@@ -54,6 +49,43 @@ impl CommandRunner {
         }
         let has_more = !is_finished || position.next_server(&masters).is_some();
         Ok(ScanPage::new(keys, has_more.then(|| position.encode())))
+    }
+
+    fn scan_master<'m>(&self, node: &'m Arc<Node>) -> ScanMaster<'m> {
+        let is_single = self.client.unserved().is_none();
+        let name = if is_single { SINGLE } else { node.server() };
+        ScanMaster { name, node }
+    }
+
+    /// Returns the reply of [`scripts::SCAN`] for a page.
+    async fn query_page(
+        &self,
+        node: &Arc<Node>,
+        position: &PagePosition,
+        deadline: Instant,
+    ) -> Result<Reply, RedisError> {
+        let (pattern, count) = (self.names.pattern(), Bytes::from(COUNT.to_string()));
+        let cursor = Bytes::from(position.cursor.to_string());
+        let process = Bytes::from(position.process.clone());
+        let args = [cursor.clone(), process, pattern.clone(), count.clone()];
+        let command = || RedisCommand::keyless_script(scripts::SCAN, args.clone());
+        match self.query_at(node, deadline, command).await {
+            // A proxy may require the keys of a script. `SCAN` alone does not report its process.
+            Err(RedisError::Rejected(ServerRejection::Other(code))) if code.starts_with("ERR") => {
+                let is_same = position.process.is_empty();
+                let cursor = if is_same { cursor } else { "0".into() };
+                let command = || RedisCommand::scan(&cursor, &pattern, &count);
+                let reply = self.query_at(node, deadline, command).await?;
+                let Reply::Array(parts) = reply else {
+                    return Err(RedisError::UnexpectedReply);
+                };
+                let unknown = Reply::Bytes(Bytes::new());
+                Ok(Reply::Array(
+                    [vec![unknown], parts].into_iter().flatten().collect(),
+                ))
+            }
+            reply => reply,
+        }
     }
 
     /// Returns the masters. If they are known, returns them after at most half of the time until `deadline`.
@@ -124,6 +156,15 @@ impl CommandRunner {
     }
 }
 
+/// The name of the only server in a cursor. Processes may have different URLs for it.
+const SINGLE: &str = "single";
+
+/// A master, and its name in cursors.
+struct ScanMaster<'m> {
+    name: &'m str,
+    node: &'m Arc<Node>,
+}
+
 /// The position of a page.
 #[derive(Default)]
 struct PagePosition {
@@ -141,21 +182,21 @@ impl PagePosition {
     /// The character between the parts of an encoded position. No host or path contains it.
     const SEPARATOR: char = '\0';
 
-    fn is_at(&self, node: &Node) -> bool {
-        **node.server() == *self.server
+    fn is_at(&self, master: &ScanMaster<'_>) -> bool {
+        master.name == self.server
     }
 
     /// Returns the first of the `masters` that is not finished.
-    fn next_server<'m>(&self, masters: &'m [Arc<Node>]) -> Option<&'m Arc<Node>> {
-        let is_finished = |node: &Node| self.finished.iter().any(|one| **node.server() == **one);
-        masters.iter().find(|node| !is_finished(node))
+    fn next_server<'a, 'm>(&self, masters: &'a [ScanMaster<'m>]) -> Option<&'a ScanMaster<'m>> {
+        let is_finished = |name: &str| self.finished.iter().any(|one| one == name);
+        masters.iter().find(|master| !is_finished(master.name))
     }
 
     /// Moves to the start of a server, unless the position is there already.
-    fn enter(&mut self, node: &Node) {
-        if !self.is_at(node) {
+    fn enter(&mut self, master: &ScanMaster<'_>) {
+        if !self.is_at(master) {
             (self.cursor, self.process) = (0, String::new());
-            self.server = node.server().to_string();
+            self.server = master.name.to_owned();
         }
     }
 

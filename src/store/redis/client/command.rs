@@ -113,6 +113,13 @@ impl RedisCommand {
         Self::keyless("EVAL", head.into_iter().chain(args))
     }
 
+    /// Makes a `SCAN` of one server.
+    pub(in crate::store::redis) fn scan(cursor: &Bytes, pattern: &Bytes, count: &Bytes) -> Self {
+        let [pattern_name, count_name] = [&b"MATCH"[..], b"COUNT"].map(Bytes::from_static);
+        let args = [cursor, &pattern_name, pattern, &count_name, count];
+        Self::keyless("SCAN", args.map(Bytes::clone))
+    }
+
     fn from_parts(kind: CommandKind, key: Bytes, args: impl IntoIterator<Item = Bytes>) -> Self {
         let args = args.into_iter().collect();
         Self { kind, key, args }
