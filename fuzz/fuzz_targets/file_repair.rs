@@ -90,6 +90,7 @@ fuzz_target!(|bytes: &[u8]| {
         fs::write(directory.join(name), content).expect("written");
     }
     let Ok(inspection) = Inspection::read(directory, |_, _| {}) else {
+        check_refused(directory);
         return;
     };
     let findings = inspection.findings();
@@ -124,6 +125,14 @@ fuzz_target!(|bytes: &[u8]| {
     check_second_damage(directory, &kept, replacement);
 });
 
+/// Checks that a directory that cannot be inspected is not opened: a head names a newer version, which is no damage.
+fn check_refused(directory: &Path) {
+    for on_damage in [OnDamage::Refuse, OnDamage::DropUncertain] {
+        let opened = builder(directory).on_damage(on_damage).open();
+        assert!(opened.is_err(), "opened with {on_damage:?}");
+    }
+}
+
 /// Damages a repaired store that was closed. It serves what it has kept, or does not open. Another repair may
 /// lose sessions.
 fn check_second_damage(directory: &Path, kept: &[Option<Vec<u8>>], replacement: &[u8]) {
@@ -133,8 +142,8 @@ fn check_second_damage(directory: &Path, kept: &[Option<Vec<u8>>], replacement: 
     let files = file_stores::read_files(directory);
     let (files, damaged) = damage(&files, file, place, cut % 3 == 0, replacement);
     fs::write(directory.join(&damaged), &files[&damaged]).expect("written");
-    // A head that names a newer version is no damage.
     if Inspection::read(directory, |_, _| {}).is_err() {
+        check_refused(directory);
         return;
     }
     let builder = || builder(directory).verify_on_open(true);

@@ -1,5 +1,6 @@
 //! Any name, value, domain and path as a `Set-Cookie` line, through the cookie jar of another crate. What
-//! this crate accepts comes back unchanged, and the jar finds no attribute that was not set.
+//! this crate accepts comes back unchanged, the jar finds no attribute that was not set, and the line keeps the rules
+//! for which browsers drop a cookie.
 #![no_main]
 
 use std::time::Duration;
@@ -14,6 +15,10 @@ use url::Url;
 /// 400 days, as long as browsers keep a cookie.
 const MAX_AGE_SECONDS: u64 = 400 * 86_400;
 
+/// Maximum length of name and value in bytes, and of the value of an attribute (RFC 6265bis section 5.6).
+const MAX_PAIR: usize = 4096;
+const MAX_ATTRIBUTE: usize = 1024;
+
 const HOST: &str = "www.example.org";
 const PAGE: &str = "https://www.example.org/app/page";
 
@@ -24,14 +29,19 @@ fuzz_target!(|input: &[u8]| {
 fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let prefix = *input.choose(&["", "__Host-", "__Secure-", "__Http-", "__Host-Http-"])?;
     let name = format!("{prefix}{}", <&str>::arbitrary(input)?);
-    let (domain, path) = (domain(input)?, path(input)?);
+    let (domain, mut path) = (domain(input)?, path(input)?);
+    let secure = bool::arbitrary(input)?;
+    let flags = u8::arbitrary(input)?;
+    // Lengths around the limits.
+    let more = usize::from(flags >> 6);
+    if flags & 16 != 0 {
+        pad(&mut path, MAX_ATTRIBUTE - 2 + more);
+    }
     let mut attributes = Attributes::default().path(path.clone());
     if let Some(domain) = &domain {
         attributes = attributes.domain(domain.clone());
     }
-    let secure = bool::arbitrary(input)?;
     attributes.secure = secure;
-    let flags = u8::arbitrary(input)?;
     let (http_only, partitioned) = (flags & 1 != 0, flags & 2 != 0);
     attributes.http_only = http_only;
     attributes.partitioned = partitioned;
@@ -51,18 +61,23 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     ])?;
     attributes.same_site = same_site;
     let max_age = Option::<u32>::arbitrary(input)?.map(|secs| Duration::from_secs(secs.into()));
-    let value = input.bytes(input.len())?;
+    let mut value = input.bytes(input.len())?.to_vec();
+    if flags & 32 != 0 {
+        let len = (MAX_PAIR - 2 + more).saturating_sub(name.len());
+        value.resize(value.len().max(len), b'v');
+    }
     let Ok(name) = CookieName::new(name) else {
         return Ok(());
     };
     let Ok(cookie) = SetCookie::new(name.clone(), attributes) else {
         return Ok(());
     };
-    let Ok(set) = cookie.set(value, max_age) else {
+    let Ok(set) = cookie.set(&value, max_age) else {
         return Ok(());
     };
-    let value = std::str::from_utf8(value).expect("cookie octets are ASCII");
+    let value = std::str::from_utf8(&value).expect("cookie octets are ASCII");
     let line = set.to_str().expect("visible text");
+    check_rules(line);
     let url = Url::parse(PAGE).expect("a URL");
     let mut jar = CookieStore::default();
     // A jar refuses the cookies of another domain, and those that have ended.
@@ -109,6 +124,31 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     Ok(())
 }
 
+/// Checks the rules for which browsers ignore an attribute or drop the cookie: lengths, prefixes of names, and
+/// attributes that need `Secure`.
+fn check_rules(line: &str) {
+    let mut parts = line.split("; ");
+    let pair = parts.next().and_then(|pair| pair.split_once('='));
+    let (name, value) = pair.expect("a pair");
+    assert!(name.len() + value.len() <= MAX_PAIR, "{line}");
+    let attributes: Vec<&str> = parts.collect();
+    for attribute in &attributes {
+        let value = attribute.split_once('=').map_or("", |(_, value)| value);
+        assert!(value.len() <= MAX_ATTRIBUTE, "{line}");
+    }
+    let has = |attribute| attributes.contains(&attribute);
+    let has_domain = attributes.iter().any(|it| it.starts_with("Domain="));
+    // Browsers ignore the case of prefixes.
+    let name = name.to_ascii_lowercase();
+    let is_host = name.starts_with("__host-");
+    let is_http = name.starts_with("__http-") || name.starts_with("__host-http-");
+    let is_secure = is_host || is_http || name.starts_with("__secure-");
+    let needs_secure = is_secure || has("SameSite=None") || has("Partitioned");
+    assert!(has("Secure") || !needs_secure, "{line}");
+    assert!(has("HttpOnly") || !is_http, "{line}");
+    assert!(!is_host || has("Path=/") && !has_domain, "{line}");
+}
+
 /// Checks the value that the jar sends. An expected cookie must be sent; another one only may be.
 fn check_sent(jar: &CookieStore, url: &Url, name: &CookieName, expected: Option<&str>) {
     let pairs: Vec<String> = jar
@@ -125,6 +165,12 @@ fn check_sent(jar: &CookieStore, url: &Url, name: &CookieName, expected: Option<
         assert_eq!(found, [value.as_bytes()]);
     }
     assert!(found.len() <= 1);
+}
+
+/// Makes a text at least so long.
+fn pad(text: &mut String, len: usize) {
+    let missing = len.saturating_sub(text.len());
+    text.push_str(&"p".repeat(missing));
 }
 
 fn domain(input: &mut Unstructured<'_>) -> arbitrary::Result<Option<String>> {
