@@ -16,7 +16,7 @@ use crate::sync::{get_mut, lock};
 /// Call [`load`](Self::load) first. Until then, methods that read or change the session fail with
 /// [`NotLoaded`](super::SessionError::NotLoaded). The service stores the changes when the handler
 /// has returned; [`commit`](Self::commit) stores them earlier. A handle that outlives the response
-/// can still read, and its writes fail with [`Committed`](super::SessionError::Committed). Bodies that
+/// can still read a session that was loaded, and its writes fail with [`Committed`](super::SessionError::Committed). Bodies that
 /// stream and upgraded connections have such a handle.
 ///
 /// ```

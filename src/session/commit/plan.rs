@@ -31,21 +31,26 @@ pub(super) fn first_step(
                 .enabled
                 .then(|| Renewal::begin(state, engine))
                 .flatten();
-            if touch.is_some() {
-                // No task loads or destroys the session meanwhile: nothing would store its changes.
-                state.close();
-            }
+            // No task loads or destroys the session meanwhile: nothing would store its changes.
+            state.close_unloaded();
             return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }
         Phase::Unloaded => return Err(SessionError::NotLoaded),
+        Phase::Closed if is_final => {
+            // An explicit commit has found that the session has ended, and dropped the changes.
+            state.close_unstored();
+            return Ok(CommitStep::Done);
+        }
         Phase::ReadOnly(_) | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
         // An explicit commit has taken the changes. It is running, or it was dropped.
         Phase::Committing | Phase::Abandoned if is_final => {
             return Err(SessionError::OutcomeUnknown);
         }
-        Phase::Committing | Phase::Abandoned | Phase::Closing | Phase::Unstored => {
-            return Err(SessionError::Committed);
-        }
+        Phase::Committing
+        | Phase::Abandoned
+        | Phase::Closing
+        | Phase::ClosedUnloaded
+        | Phase::Unstored => return Err(SessionError::Committed),
         Phase::Open => state.begin_commit(is_final),
     }
     if let Some(error) = state.conflict() {
@@ -131,7 +136,7 @@ pub(super) fn end_commit(
             report_committed(state, engine, conflicts);
             state.on_committed(engine, is_final);
         }
-        Phase::Unstored => {}
+        Phase::ClosedUnloaded | Phase::Unstored => {}
         _ if is_final => state.close(),
         _ => {}
     }

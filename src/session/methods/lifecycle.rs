@@ -121,17 +121,17 @@ impl Session {
     ///   other tasks made during the commit are dropped as well.
     /// - `Conflict` or `TooLarge` if changes that were made during an earlier commit do not fit the changes of other
     ///   requests which that commit merged. Nothing is stored, and the session is unloaded after either.
-    /// - [`Committed`](SessionError::Committed) if another commit of this session is running, or if the commit at
-    ///   the end of the request has failed or dropped its changes.
+    /// - [`Committed`](SessionError::Committed) if another commit of this session is running. After the response,
+    ///   if the session is not loaded, or if changes were dropped or may not be stored.
     ///
     /// If the commit was to regenerate the session, the request cannot change the session after a
     /// `Conflict` or a `TooLarge` that would unload the session, nor after any of these errors if the commit had
     /// written the record of the new id.
     /// Changes then fail with `Committed`.
     ///
-    /// It is not an error if the session has ended during the request: another request has destroyed or regenerated
-    /// it, its record has expired, or its store has evicted it. The changes are then dropped, with an
-    /// [`Event::WriteDropped`](crate::session::Event::WriteDropped).
+    /// Until the response, it is not an error if the session has ended during the request: another request has
+    /// destroyed or regenerated it, its record has expired, or its store has evicted it. The changes are then
+    /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     ///
     /// # Concurrency
     /// Changes that another task of the request makes during the commit belong to the next commit;

@@ -57,7 +57,11 @@ impl Session {
     /// Returns `true` if the session is loaded.
     #[doc(alias = "initiated")]
     pub fn is_loaded(&self) -> bool {
-        !matches!(self.state().phase(), Phase::Unloaded | Phase::Failed)
+        let phase = self.state().phase();
+        !matches!(
+            phase,
+            Phase::Unloaded | Phase::Failed | Phase::ClosedUnloaded
+        )
     }
 
     /// Returns `true` if the session is loaded and can only be read.

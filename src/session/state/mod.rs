@@ -225,7 +225,7 @@ impl SessionState {
     /// Fails if the session is not loaded.
     pub(super) fn readable(&self) -> Result<&Self, SessionError> {
         match self.phase {
-            Phase::Unloaded => Err(SessionError::NotLoaded),
+            Phase::Unloaded | Phase::ClosedUnloaded => Err(SessionError::NotLoaded),
             Phase::Failed => Err(self.failure()),
             _ => Ok(self),
         }
@@ -238,9 +238,11 @@ impl SessionState {
             Phase::ReadOnly(reason) => Err(SessionError::ReadOnly(reason)),
             Phase::Unloaded => Err(SessionError::NotLoaded),
             Phase::Failed => Err(self.failure()),
-            Phase::Abandoned | Phase::Closing | Phase::Closed | Phase::Unstored => {
-                Err(SessionError::Committed)
-            }
+            Phase::Abandoned
+            | Phase::Closing
+            | Phase::Closed
+            | Phase::ClosedUnloaded
+            | Phase::Unstored => Err(SessionError::Committed),
         }
     }
 
@@ -305,9 +307,18 @@ impl SessionState {
         self.phase = Phase::Closed;
     }
 
+    /// Ends a request whose session is not loaded. Later commits of other tasks fail, because a refused commit may have
+    /// unloaded the session.
+    pub(super) fn close_unloaded(&mut self) {
+        self.phase = Phase::ClosedUnloaded;
+    }
+
     /// Ends a request whose changes are not stored, or may not be. Later commits of other tasks fail.
     pub(super) fn close_unstored(&mut self) {
-        self.phase = Phase::Unstored;
+        self.phase = match self.phase {
+            Phase::Unloaded | Phase::Failed | Phase::ClosedUnloaded => Phase::ClosedUnloaded,
+            _ => Phase::Unstored,
+        };
     }
 }
 

@@ -33,7 +33,9 @@ pub(in crate::session) enum Phase {
     Closing,
     /// The response has been produced.
     Closed,
-    /// The response has been produced. The final commit failed or dropped its changes.
+    /// The response has been produced. The session was not loaded then.
+    ClosedUnloaded,
+    /// The response has been produced. Changes were dropped, or may not be stored.
     Unstored,
 }
 

@@ -113,9 +113,11 @@ impl SessionState {
             }
             Phase::Unloaded => Err(SessionError::NotLoaded),
             Phase::Failed => Err(self.failure()),
-            Phase::Abandoned | Phase::Closing | Phase::Closed | Phase::Unstored => {
-                Err(SessionError::Committed)
-            }
+            Phase::Abandoned
+            | Phase::Closing
+            | Phase::Closed
+            | Phase::ClosedUnloaded
+            | Phase::Unstored => Err(SessionError::Committed),
         }
     }
 

@@ -133,6 +133,42 @@ async fn a_session_with_a_conflict_is_closed_before_the_listeners_are_called() {
     assert_eq!(data(&mut browser).await, json!({"n": "text"}));
 }
 
+/// Asserts that the session does not read as an empty one, and cannot be changed.
+fn assert_unloaded(session: &Session) {
+    assert!(!session.is_loaded());
+    assert!(!session.is_read_only());
+    let read = session.get::<i32>("n");
+    assert!(matches!(read, Err(SessionError::NotLoaded)), "{read:?}");
+    assert!(is_committed(session.put("late", 1)));
+}
+
+/// A renewal is due, or not.
+#[tokio::test]
+async fn a_session_that_was_not_loaded_cannot_be_read_after_the_response() {
+    for seconds in [0, 61] {
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        server.advance(Duration::from_secs(seconds));
+        let visit = browser.request(async |s| s).await;
+        assert_eq!(visit.status, 200);
+        assert_unloaded(&visit.value.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_load_failed_cannot_be_read_after_the_response() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let visit = browser.request(async |s| {
+        server.store.fail(Call::Read);
+        s.load().await.unwrap_err();
+        s
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 503);
+    assert_unloaded(&visit.value.unwrap());
+}
+
 /// The handler has not used the session, so the final commit renews it.
 #[tokio::test]
 async fn a_session_cannot_be_loaded_or_destroyed_while_it_is_renewed() {
@@ -147,6 +183,7 @@ async fn a_session_cannot_be_loaded_or_destroyed_while_it_is_renewed() {
         let s: Session = kept.take().unwrap();
         assert!(is_committed(s.load().await));
         assert!(is_committed(s.destroy()));
+        assert_unloaded(&s);
         gate.open();
     });
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (200, 1));
@@ -235,6 +272,70 @@ async fn a_second_commit_after_the_response_fails_although_the_first_one_succeed
     first.unwrap();
     assert!(is_committed(second));
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
+
+/// The commit that was refused has unloaded the session. A renewal is due at the end of the request, or not.
+#[tokio::test]
+async fn a_refused_commit_that_is_tried_again_after_the_response_fails() {
+    for seconds in [0, 61] {
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        let mut other = browser.clone();
+        let (status, committed) = commit_after(&mut browser, async |s| {
+            s.increment("n").unwrap();
+            other.visit(async |s| s.put("n", "text")).await.unwrap();
+            assert!(s.commit().await.unwrap_err().is_conflict());
+            server.advance(Duration::from_secs(seconds));
+        })
+        .await;
+        assert_eq!(status, 200);
+        assert!(is_committed(committed), "{seconds}");
+        assert_eq!(data(&mut browser).await, json!({"n": "text"}));
+    }
+}
+
+/// The final commit finds that the session has ended, or an explicit commit has found it.
+#[tokio::test]
+async fn a_commit_after_a_response_whose_session_had_ended_fails() {
+    for explicit in [false, true] {
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        let mut other = browser.clone();
+        let (status, committed) = commit_after(&mut browser, async |s| {
+            s.increment("n").unwrap();
+            other.visit(async |s| s.destroy()).await.unwrap();
+            if explicit {
+                s.commit().await.unwrap();
+            }
+        })
+        .await;
+        assert_eq!(status, 200);
+        assert!(is_committed(committed), "{explicit}");
+    }
+}
+
+/// The explicit commit is still running when the response is ready. Then it finds that the session has ended.
+#[tokio::test]
+async fn a_second_commit_after_the_response_fails_although_the_session_had_ended() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut other = browser.clone();
+    let gate = server.store.hold(Call::Write);
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().increment("n").unwrap();
+        let session = s.clone();
+        let task = tokio::spawn(async move { (session.commit().await, session.commit().await) });
+        gate.reached().await;
+        (s, task)
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 503);
+    other.visit(async |s| s.destroy()).await.unwrap();
+    gate.open();
+    let (_, task) = visit.value.unwrap();
+    let (first, second) = task.await.unwrap();
+    first.unwrap();
+    assert!(is_committed(second));
 }
 
 #[tokio::test]
