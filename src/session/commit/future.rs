@@ -485,7 +485,7 @@ impl Commit {
             SessionError::TooLarge {
                 exceeded: SizeLimit::Document,
                 ..
-            } if self.is_final => {
+            } if !is_reopened => {
                 "the session exceeds `limits.document` with changes of other requests"
             }
             SessionError::TooLarge { .. } if drops => "the session is too large for its store",

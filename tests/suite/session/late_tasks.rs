@@ -11,6 +11,7 @@ use std::{
 
 use hyper_session::{
     Session, SessionError, Sessions,
+    patch::ChangeLimits,
     session::{Event, OnConflict, OnTooLarge},
     store::{CookieStore, MemoryStore, Store},
 };
@@ -272,6 +273,35 @@ async fn a_second_commit_after_the_response_fails_although_the_first_one_succeed
     first.unwrap();
     assert!(is_committed(second));
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
+
+/// The explicit commit is still running when the response is ready. Then its changes are too large together with those
+/// of another request. No later commit stores them.
+#[tokio::test]
+async fn changes_that_become_too_large_after_the_response_are_reported_as_dropped() {
+    let large = "x".repeat(600);
+    let server = test_server(config().limits(ChangeLimits::default().document(1 << 10)));
+    let mut browser = visitor(&server).await;
+    let mut other = browser.clone();
+    let gate = server.store.hold(Call::Write);
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().put("ours", &large).unwrap();
+        let session = s.clone();
+        let task = tokio::spawn(async move { session.commit().await });
+        gate.reached().await;
+        (s, task)
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 503);
+    other
+        .visit(async |s| s.put("theirs", &large))
+        .await
+        .unwrap();
+    gate.open();
+    let (_, task) = visit.value.unwrap();
+    let refused = task.await.unwrap().unwrap_err();
+    assert!(refused.is_too_large(), "{refused}");
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
 }
 
 /// The commit that was refused has unloaded the session. A renewal is due at the end of the request, or not.
