@@ -56,7 +56,7 @@ impl Session {
     ///
     /// # Concurrency
     /// Changes that another request commits under the old id are kept, before the commit and in the
-    /// window. Rotations at once are one rotation, unless a request handed out a CSRF token of its new id. A
+    /// window. Rotations at once are one rotation, unless a request handed out its new id or a CSRF token of it. A
     /// regeneration that another request began under the old id starts from the new one.
     #[doc(alias = "cycle_id")]
     #[doc(alias = "rotate")]

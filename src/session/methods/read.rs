@@ -94,9 +94,11 @@ impl Session {
         Ok(self.state().readable()?.data().is_empty())
     }
 
-    /// Returns the secret id, and creates it if the request carried none. The response then sets its cookie, even
-    /// if nothing is stored, unless the session was destroyed or regenerated during the request. The id stays the same
-    /// until the session expires, or is regenerated or destroyed.
+    /// Returns the secret id, and creates it if the request carried none that is alive. The response then sets its
+    /// cookie, even if nothing is stored. In two cases it sets the cookie only if something is stored: this request
+    /// destroyed its session, or another request ended the session that the request's cookie names. Another response
+    /// may have set a newer cookie then. The id stays the same until the session expires, or is regenerated or
+    /// destroyed.
     ///
     /// The session need not be loaded. Anyone who knows the id controls the session, so do not log
     /// it. Log the [`store_key`](Self::store_key) instead.
