@@ -62,7 +62,8 @@ pub enum Event<'a> {
     },
     /// Changes of a request that were not stored, and that no later commit of it stores. The session was destroyed
     /// or regenerated, has expired or was evicted; too many requests changed it; it is over `limits.document`
-    /// together with changes of other requests; or the policy is to drop changes that are too large or do not fit.
+    /// together with changes of other requests; a task made them during an explicit commit that was refused; or the
+    /// policy is to drop changes that are too large or do not fit.
     WriteDropped {
         /// The session's key.
         key: StoreKey,

@@ -131,6 +131,7 @@ mod session {
     mod collection_updates;
     mod conflicts;
     mod cookie_table;
+    mod discarded;
     mod edges;
     mod ended;
     mod expiry;

@@ -474,6 +474,10 @@ impl Commit {
 
     /// Returns the error to fail with, or `Done` if the policy is to drop the changes.
     fn on_error(&mut self, error: SessionError) -> StepResult {
+        if !self.is_running() {
+            // The commit was not begun. The state may be that of another commit.
+            return Err(error);
+        }
         let (error, is_reopened) = self.recover(error);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
@@ -522,11 +526,10 @@ impl Commit {
             SessionError::Store(error) => error.too_large(),
             _ => None,
         };
-        let is_running = self.is_running();
         let mut state = self.session.state();
         let is_refused = limit.is_some() || error.is_too_large() || error.is_contention();
         // The data lacks stored changes of other requests.
-        let is_stale = is_running && state.conflict().is_some();
+        let is_stale = state.conflict().is_some();
         let mut is_reopened = false;
         if is_refused && !self.written && !is_stale {
             // Nothing was stored.
@@ -537,11 +540,17 @@ impl Commit {
                 return (error, false);
             }
             is_reopened = state.reopen();
-        } else if (is_stale || error.is_conflict()) && state.regeneration().is_none() {
-            state.unload();
+        } else if (is_stale || error.is_conflict())
+            && state.regeneration().is_none()
+            && state.unload(&error)
+            && let Some(key) = state.key()
+        {
+            let reason = "they were made during a commit that was refused";
+            state.queue(&self.session.engine, Event::WriteDropped { key, reason });
         }
         self.abandon.update(&state);
         let error = limit.map_or(error, |limit| state.too_large(limit));
+        self.session.unlock(state);
         (error, is_reopened)
     }
 

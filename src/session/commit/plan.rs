@@ -35,13 +35,19 @@ pub(super) fn first_step(
             state.close_unloaded();
             return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }
-        Phase::Unloaded => return Err(SessionError::NotLoaded),
+        Phase::ReadOnly(_) | Phase::Failed if is_final => return Ok(CommitStep::Done),
+        Phase::Unloaded => {
+            let discarded = state.discard_error();
+            return Err(discarded.unwrap_or(SessionError::NotLoaded));
+        }
         Phase::Closed if is_final => {
             // An explicit commit has found that the session has ended, and dropped the changes.
             state.close_unstored();
             return Ok(CommitStep::Done);
         }
-        Phase::ReadOnly(_) | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
+        Phase::ReadOnly(_) | Phase::Failed | Phase::Closed => {
+            return state.discard_error().map_or(Ok(CommitStep::Done), Err);
+        }
         // An explicit commit has taken the changes. It is running, or it was dropped.
         Phase::Committing | Phase::Abandoned if is_final => {
             return Err(SessionError::OutcomeUnknown);
@@ -53,8 +59,15 @@ pub(super) fn first_step(
         | Phase::Unstored => return Err(SessionError::Committed),
         Phase::Open => state.begin_commit(is_final),
     }
-    if let Some(error) = state.conflict() {
-        return Err(error.clone());
+    if !is_final {
+        state.refuse_after_discard();
+    }
+    if let Some(error) = state.conflict().cloned() {
+        if !is_final {
+            // Changes that are made from now on do not belong to this commit.
+            drop(state.take_changes());
+        }
+        return Err(error);
     }
     match state.key_to_destroy() {
         Some(key) => Ok(CommitStep::Destroying(destroy(state, engine, &key), key)),

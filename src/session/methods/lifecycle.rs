@@ -118,7 +118,9 @@ impl Session {
     ///   with changes of other requests. Nothing is stored, and the session can be changed and committed again.
     /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
     ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again. Changes that
-    ///   other tasks made during the commit are dropped as well.
+    ///   other tasks made during the commit are dropped as well, with an
+    ///   [`Event::WriteDropped`](crate::session::Event::WriteDropped). The next explicit commit then fails with the
+    ///   same error, and unloads the session again.
     /// - `Conflict` or `TooLarge` if changes that were made during an earlier commit do not fit the changes of other
     ///   requests which that commit merged. Nothing is stored, and the session is unloaded after either.
     /// - [`Committed`](SessionError::Committed) if another commit of this session is running. After the response,

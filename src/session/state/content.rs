@@ -164,6 +164,8 @@ impl SessionState {
         }
         self.same_visitor = false;
         self.clear_content();
+        // Discarded changes would have been destroyed too.
+        self.discard_error = None;
         self.lifetime = Lifetime::from_creation(engine.clock.now());
         Ok(())
     }

@@ -88,6 +88,9 @@ pub(super) struct SessionState {
     /// Changes made during an explicit commit do not fit what that commit stored. Every later commit fails with
     /// this error, until the session is unloaded.
     conflict: Option<SessionError>,
+    /// The error of an explicit commit that unloaded the session, while other tasks had changed it. Boxed, to keep the
+    /// state small.
+    discard_error: Option<Box<SessionError>>,
     /// The error of the load that failed, in the phase `Failed` until the response takes it. Boxed, to keep
     /// the state small.
     load_error: Option<Box<SessionError>>,
@@ -163,6 +166,7 @@ impl SessionState {
         self.identity.reset();
         if self.accessed {
             self.clear_content();
+            self.discard_error = None;
         }
         self.regenerated = false;
         self.savepoint = None;
