@@ -134,6 +134,9 @@ impl Default for Options {
     }
 }
 
+/// Maximum length of a segment, as configured: 1 GiB.
+pub(crate) const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+
 /// Maximum interval between two syncs: a day.
 const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -148,7 +151,7 @@ impl Options {
             })
         };
         match (self.segment_bytes, self.compaction_rate, self.durability) {
-            (found, ..) if !(16 << 10..=1 << 30).contains(&found) => {
+            (found, ..) if !(16 << 10..=MAX_SEGMENT_BYTES).contains(&found) => {
                 invalid("segment_bytes", found, "16 KiB to 1 GiB")
             }
             (_, 0, _) => invalid("compaction_rate", 0, "at least 1"),

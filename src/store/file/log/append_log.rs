@@ -467,10 +467,17 @@ impl AppendLog {
         staged: &[u8],
         frames: u64,
     ) -> Result<(), FileError> {
-        if let Err(error) = writer.active.file.write_at(staged, writer.tail) {
+        let bytes = staged.len() as u64;
+        // Frames of an opening or a close are appended to a segment of any length.
+        let fits = writer.tail + bytes <= u64::from(u32::MAX);
+        let written = if fits {
+            writer.active.file.write_at(staged, writer.tail)
+        } else {
+            Err(io::ErrorKind::FileTooLarge.into())
+        };
+        if let Err(error) = written {
             return Err(self.undo_append(writer, error));
         }
-        let bytes = staged.len() as u64;
         writer.usage.total += bytes.saturating_sub(writer.preallocated);
         writer.preallocated = bytes.max(writer.preallocated) - frames;
         writer.tail += frames;

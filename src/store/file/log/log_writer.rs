@@ -153,7 +153,7 @@ impl LogWriter {
         let staged = self.staged.len() as u64;
         Position {
             segment: self.active.id,
-            // A segment is at most 1 GiB long.
+            // An append beyond 4 GiB fails.
             offset: (self.tail + staged) as u32,
         }
     }

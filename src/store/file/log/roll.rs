@@ -10,13 +10,17 @@ use crate::{
             frame::{FrameHeader, FrameKind, HEADER_LEN},
             segment_head::SEGMENT_HEAD_LEN,
         },
+        options::MAX_SEGMENT_BYTES,
     },
     sync::write,
 };
 
+/// If no segment can be created, the active one may take this many times the configured length.
+const MAX_EXCESS: u64 = 4;
+
 impl AppendLog {
     /// Ends the active segment if `bytes` more do not fit. If the next segment cannot be created, the active one
-    /// exceeds its length instead, as long as the reserve for a compaction stays free.
+    /// exceeds its length instead, up to a limit, and as long as the reserve for a compaction stays free.
     pub(super) fn ensure_capacity(
         &self,
         writer: &mut LogWriter,
@@ -33,30 +37,37 @@ impl AppendLog {
         }
         // While the next segment is being created, the active one may exceed its length instead of
         // waiting.
+        let max_excess = self.max_excess_len();
         if writer.creating_next {
-            return self.check_offset(needed);
+            return if needed <= max_excess {
+                Ok(())
+            } else {
+                Err(self.creation_timeout())
+            };
         }
         self.check_segment(&writer.active)?;
         match self.ensure_next(writer) {
             Ok(()) => self.begin_next(writer),
             // The maintenance thread tries again, and reports the failure.
-            Err(_) if writer.usage_after_append(bytes).fits() => self.check_offset(needed),
+            Err(_) if needed <= max_excess && writer.usage_after_append(bytes).fits() => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Fails if `needed` does not fit into a 32-bit offset. The active segment gets that long only if the disk
-    /// hangs, or if no segment can be created.
-    fn check_offset(&self, needed: u64) -> Result<(), FileError> {
-        if needed <= u64::from(u32::MAX) {
-            return Ok(());
-        }
+    /// Returns the maximum length of the active segment while the next one is missing. An opening and a compaction read
+    /// whole segments into memory.
+    fn max_excess_len(&self) -> u64 {
+        (self.options().segment_bytes * MAX_EXCESS).min(MAX_SEGMENT_BYTES)
+    }
+
+    /// Returns the error of an append while the disk hangs in the creation of the next segment.
+    fn creation_timeout(&self) -> FileError {
         let path = self.disk().path().to_path_buf();
-        Err(FileError::io(
+        FileError::io(
             "create the next segment in",
             path,
             io::ErrorKind::TimedOut.into(),
-        ))
+        )
     }
 
     /// Ends the active segment and continues in the next one.

@@ -112,6 +112,10 @@ pub(super) fn oldest_format(files: &SegmentFiles) -> LogFormat {
 /// The numbers of segments, sorted, each with its file and the length of it.
 pub(super) type SegmentFiles = Vec<(u32, Box<dyn DiskFile>, u64)>;
 
+/// The log contains 32-bit offsets. The store writes no segment that is longer.
+const TOO_LONG: &str =
+    "longer than 4 GiB, so the store did not write it; restore the directory from a backup";
+
 /// Opens the segments among the files of a directory; returns each with its length.
 pub(super) fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<SegmentFiles, FileError> {
     let ids = names
@@ -125,6 +129,9 @@ pub(super) fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<Segment
         let open = || {
             let file = disk.open(&name)?;
             let len = file.len()?;
+            if len > u64::from(u32::MAX) {
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LONG));
+            }
             Ok((id, file, len))
         };
         let file = open().map_err(|error| FileError::io("open", disk.locate(&name), error));

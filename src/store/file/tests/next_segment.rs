@@ -1,6 +1,7 @@
 //! The next segment cannot be created, or the disk reports another error that may pass.
 
 use std::{
+    fs::{self, File},
     io::ErrorKind,
     sync::{
         Arc,
@@ -14,6 +15,7 @@ use super::{
         Durability, FileError, FileEvent, FileStore,
         async_ops::{Attempt, AttemptMode, FileInner},
         compact::segment::Compactor,
+        format::file_names,
         recover,
     },
     disk::{Crash, FailingCall, Fault, SimDisk},
@@ -116,6 +118,44 @@ fn while_no_segment_can_be_created_writes_continue_as_far_as_there_is_room() {
         let store = TestStore::open(&disk.crash(Crash::Power(1), None), durability);
         (0..8).for_each(|number| store.read(number));
     }
+}
+
+#[test]
+fn while_no_segment_can_be_created_the_active_one_stays_within_four_times_its_length() {
+    let disk = SimDisk::with_fault(None);
+    let store = TestStore::open(&disk, Durability::Os);
+    // With this much data, there is room for far more.
+    (0..=u8::MAX).for_each(|number| store.write(number).unwrap());
+    disk.fail_call(Some(FailingCall::Create));
+    let refused = (0..2000).find_map(|write| store.write(write as u8).err());
+    let refused = refused.expect("the active segment grows without a limit");
+    assert!(matches!(refused, FileError::Io { .. }), "{refused}");
+    let len = store.inner.engine.log.lock().usage().longest;
+    assert!(len > 3 * SEGMENT && len <= 4 * SEGMENT, "{len} bytes");
+    store.read(1);
+    disk.fail_call(None);
+    store.write(1).unwrap();
+    let store = TestStore::open(&disk.crash(Crash::Process, None), Durability::Os);
+    (0..=u8::MAX).for_each(|number| store.read(number));
+}
+
+#[test]
+fn a_segment_that_is_too_long_for_an_offset_prevents_the_opening() {
+    let name = format!("hyper-session-too-long-{}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    drop(FileStore::open(&directory).unwrap());
+    let segment = directory.join(file_names::segment(1));
+    let file = File::options().write(true).open(&segment).unwrap();
+    file.set_len(1 << 32).unwrap();
+    let refused = FileStore::open(&directory).unwrap_err();
+    let len = file.metadata().unwrap().len();
+    fs::remove_dir_all(&directory).unwrap();
+    let message = format!("{refused:?}");
+    assert!(
+        message.contains("longer than 4 GiB") && message.contains(segment.to_str().unwrap()),
+        "{message}"
+    );
+    assert_eq!(len, 1 << 32, "the segment was truncated");
 }
 
 #[test]
