@@ -88,7 +88,7 @@ impl FileStoreBuilder {
     /// is 64 for 1 GiB with the default, and 65,536 with 16 KiB. The limit of the process (`ulimit -n`) must
     /// allow it; otherwise no segment can be created. Compactions then fail
     /// ([`FileEvent::CompactionFailed`](super::FileEvent::CompactionFailed)). Writes continue as far as there is room in
-    /// the limit on disk space, and then fail.
+    /// the limit on disk space, and until the last segment has four times its length (at most 1 GiB). Then they fail.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.options.segment_bytes = bytes;
         self
@@ -147,6 +147,9 @@ impl FileStoreBuilder {
     /// Without this setting, a process that can write the files, but has no key, can add unencrypted records under any
     /// key. With it, a read of such a record fails with [`FileError::Unencrypted`], no tag lists the record, and the
     /// visitor gets a new session. A store with files of format version 1, whose tags are not encrypted, does not open.
+    ///
+    /// This prevents forged contents only. Such a process can still put back an older encrypted record of the same
+    /// session, change the expiry of a session, or end it.
     ///
     /// Turn it on when each session was written after encryption was turned on: a compaction encrypts no record that was
     /// stored unencrypted.
