@@ -243,11 +243,12 @@ impl Listeners {
         self.0.is_empty()
     }
 
-    /// Returns `true` if a listener handles the events of requests that succeed.
+    /// Returns `true` if a listener handles the events of requests that succeed. A listener that panics gets them.
     pub(crate) fn want_routine_events(&self) -> bool {
-        self.0
-            .iter()
-            .any(|listener| listener.wants_routine_events())
+        let wants = |listener: &Arc<dyn Listener>| {
+            catch_unwind(AssertUnwindSafe(|| listener.wants_routine_events())).unwrap_or(true)
+        };
+        self.0.iter().any(wants)
     }
 
     /// Passes `event` to all listeners. The panic of one affects neither the others nor the request or the

@@ -232,8 +232,18 @@ async fn several_listeners_get_the_same_events_and_none_is_needed() {
 #[tokio::test]
 async fn a_panic_of_a_listener_affects_neither_the_request_nor_other_listeners() {
     let events = crate::support::EventLog::default();
+    struct PanickingListener;
+    impl Listener for PanickingListener {
+        fn on_event(&self, event: &Event<'_>) {
+            panic!("{}", event.name());
+        }
+
+        fn wants_routine_events(&self) -> bool {
+            panic!("the listener is asked for the events it wants");
+        }
+    }
     let sessions = Sessions::builder(config().store("memory"))
-        .listener(|event: &Event<'_>| panic!("{}", event.name()))
+        .listener(PanickingListener)
         .listener(events.listener())
         .build()
         .unwrap();
