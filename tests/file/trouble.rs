@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 use crate::support::scratch::{Scratch, key};
 
 const SESSIONS: u64 = 1000;
+/// Maximum time until an event.
+const LONG: Duration = Duration::from_secs(60);
 const LIFE: Duration = Duration::from_secs(3600);
 
 async fn write(store: &FileStore, number: u64) {
@@ -128,7 +130,7 @@ async fn close_completes_when_the_store_is_closed() {
     let store = store.open().unwrap();
     write(&store, 1).await;
     let _compacting = store.compact();
-    inside.recv().unwrap();
+    inside.recv_timeout(LONG).unwrap();
     let mut closing = JoinSet::new();
     for _ in 0..3 {
         closing.spawn(store.close());
@@ -162,7 +164,7 @@ async fn close_does_not_wait_for_a_compaction_of_the_whole_log() {
     let store = small_segments(scratch.path()).listener(listener);
     let store = store.open().unwrap();
     let compacting = store.compact();
-    events.recv().unwrap();
+    events.recv_timeout(LONG).unwrap();
     let closing = store.close();
     drop(release);
     closing.await.unwrap();
