@@ -147,6 +147,16 @@ pub enum FileError {
         /// The error of the failed write.
         reason: Arc<str>,
     },
+    /// A thread of the store panicked. The store accepts no more writes until it is opened again. Reads continue, and
+    /// [`flush`](super::FileStore::flush) and [`close`](super::FileStore::close) sync what was acknowledged before.
+    #[error(
+        "session directory {}: a thread of the store panicked, no more writes are accepted; report this \
+         defect with the message of the panic and open the store again", path.display()
+    )]
+    Panicked {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory or one of its files was moved, deleted, replaced, truncated or made inaccessible while the
     /// store was open. What the store wrote could not be found there again, so every call fails until it is
     /// opened again.

@@ -119,7 +119,8 @@ pub enum FileEvent<'a> {
         clock: Timestamp,
     },
     /// Data could not be written to the disk, the directory or one of its files was moved, deleted,
-    /// replaced or made inaccessible, or the files exceed the limit on disk space. The store accepts no more writes until it is opened again.
+    /// replaced or made inaccessible, the files exceed the limit on disk space, or a thread of the store panicked.
+    /// The store accepts no more writes until it is opened again.
     Poisoned {
         /// The cause.
         error: &'a FileError,

@@ -128,7 +128,8 @@ impl FileStore {
     /// when the store is closed, and do nothing else.
     ///
     /// # Errors
-    /// If data cannot be written to the disk. The store is closed even then.
+    /// If data cannot be written to the disk, or the store has stopped before. See [`FileError::Panicked`]. The store
+    /// is closed even then.
     pub fn close(&self) -> StoreFuture<()> {
         self.0.inner.engine.log.mark_closed();
         let open = Arc::clone(&self.0);

@@ -17,7 +17,11 @@ use crate::{
     store::file::{
         error::FileError,
         event::FileEvent,
-        log::{engine::FileEngine, group_commit::push_waiter, index::INDEX_SHARDS},
+        log::{
+            engine::FileEngine,
+            group_commit::{UserItems, push_waiter, send},
+            index::INDEX_SHARDS,
+        },
         stats::add,
     },
     sync::lock,
@@ -42,6 +46,8 @@ pub(crate) struct Maintenance {
     awaited: AtomicBool,
     /// The time of the last check of the store's paths.
     paths_checked: Mutex<Option<Instant>>,
+    /// The time at which the next segment could not be created, if that failed last.
+    creation_failed: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -68,7 +74,8 @@ impl Drop for MaintenanceGuard<'_> {
             ..MaintenanceRequests::default()
         };
         let requests = replace(&mut *lock(&maintenance.requests), ended);
-        drop(requests);
+        drop(UserItems(requests.waiters));
+        drop(UserItems(requests.compactions));
     }
 }
 
@@ -111,7 +118,7 @@ impl Maintenance {
         let mut last_sweep = wakeup.now();
         while !wakeup.is_stopped() {
             self.report(engine, self.check_paths_if_due(engine));
-            self.report(engine, engine.log.prepare_next());
+            self.prepare_next(engine);
             self.report(engine, self.compact_if_needed(engine));
             self.write_hints(engine);
             self.run_compactions(engine);
@@ -141,6 +148,7 @@ impl Maintenance {
             Ok(()) => false,
             Err(
                 FileError::Poisoned { .. }
+                | FileError::Panicked { .. }
                 | FileError::PathChanged { .. }
                 | FileError::LimitExceeded { .. }
                 | FileError::Closed,
@@ -168,13 +176,36 @@ impl Maintenance {
         }
     }
 
+    /// Creates the next segment early. A failure ends no other work, since the active segment may exceed its length.
+    /// While it may fail again, each write wakes the thread, so the next attempt is later.
+    fn prepare_next(&self, engine: &FileEngine) {
+        let now = engine.log.wakeup().now();
+        let mut failed = lock(&self.creation_failed);
+        if failed.is_some_and(|failed| now - failed < TICK) {
+            return;
+        }
+        *failed = None;
+        let Err(error) = engine.log.prepare_next() else {
+            return;
+        };
+        *failed = Some(now);
+        drop(failed);
+        // If the store has stopped, another event reports the cause.
+        if engine.log.lock_writable().is_ok() && engine.log.check_paths().is_ok() {
+            let event = FileEvent::CompactionFailed { error: &error };
+            engine.log.options().emit(&event);
+        }
+    }
+
     /// Wakes the mutations that wait for room. Those for which there is too little wait again.
     fn wake_waiters(&self) {
         let mut requests = lock(&self.requests);
         self.awaited.store(false, Ordering::Relaxed);
-        for waiter in take(&mut requests.waiters) {
+        let waiters = take(&mut requests.waiters);
+        drop(requests);
+        for waiter in waiters {
             // The receiver may have been dropped; then its mutation is not executed.
-            let _ = waiter.send(());
+            send(waiter, ());
         }
     }
 
@@ -194,9 +225,9 @@ impl Maintenance {
 
     fn compact_oldest(&self, engine: &FileEngine) -> Result<(), FileError> {
         Compactor(engine).compact_oldest(|bytes| self.throttle(engine, bytes))?;
-        engine.log.prepare_next()?;
         engine.update_tight();
         self.wake_waiters();
+        self.prepare_next(engine);
         Ok(())
     }
 
@@ -256,8 +287,9 @@ impl Maintenance {
     /// Executes the requests to compact the whole log.
     fn run_compactions(&self, engine: &FileEngine) {
         // Not in the head of the loop: there, the lock would be held while compactions need it.
-        let requests = take(&mut lock(&self.requests).compactions);
-        for request in requests {
+        let mut requests = UserItems(take(&mut lock(&self.requests).compactions));
+        requests.0.reverse();
+        while !requests.0.is_empty() {
             let collected =
                 (0..INDEX_SHARDS).try_for_each(|shard| self.collect_expired(engine, shard));
             let step = |_| {
@@ -267,7 +299,9 @@ impl Maintenance {
             let after_segment = || self.wake_waiters();
             let compacted =
                 collected.and_then(|()| Compactor(engine).compact_all(step, after_segment));
-            let _ = request.send(compacted);
+            if let Some(request) = requests.0.pop() {
+                send(request, compacted);
+            }
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct AppendLog {
     clock_lag: Option<ClockLag>,
     /// Set once, when the store must stop.
     poison: OnceLock<Poison>,
+    /// A thread of the store panicked. Nothing more is appended, but what was appended can still be synced.
+    panicked: AtomicBool,
     closed: AtomicBool,
     counters: FileCounters,
     /// Wakes the maintenance thread.
@@ -91,6 +93,7 @@ impl AppendLog {
             sync_lock: Mutex::default(),
             durable: AtomicU64::new(Position::default().pack()),
             poison: OnceLock::new(),
+            panicked: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             counters,
         }
@@ -153,6 +156,15 @@ impl AppendLog {
 
     /// Fails if the store accepts no more writes.
     pub(crate) fn check_poison(&self) -> Result<(), FileError> {
+        self.check_syncable()?;
+        if self.panicked.load(Ordering::Acquire) {
+            return Err(self.panic_error());
+        }
+        Ok(())
+    }
+
+    /// Fails if a sync may not make durable what was acknowledged. After the panic of a thread, it does.
+    fn check_syncable(&self) -> Result<(), FileError> {
         self.poison
             .get()
             .map_or(Ok(()), |poison| Err(self.poison_error(poison)))
@@ -165,7 +177,17 @@ impl AppendLog {
 
     /// Makes all later writes fail after the panic of a thread of the store.
     pub(crate) fn poison_after_panic(&self) {
-        let _ = self.set_poison(Poison::Write("a thread of the store panicked".into()));
+        let has_panicked = self.panicked.swap(true, Ordering::AcqRel);
+        if !has_panicked && self.poison.get().is_none() {
+            let error = &self.panic_error();
+            self.options.emit(&FileEvent::Poisoned { error });
+        }
+    }
+
+    fn panic_error(&self) -> FileError {
+        FileError::Panicked {
+            path: self.disk.path().to_path_buf(),
+        }
     }
 
     pub(super) fn set_poison(&self, poison: Poison) -> FileError {
@@ -367,6 +389,8 @@ impl AppendLog {
     /// frame, it is known to be damage, not an incomplete append.
     pub(crate) fn finish(&self) -> Result<(), FileError> {
         self.sync()?;
+        // After a panic, the state is not known to be right, so nothing is appended.
+        self.check_poison()?;
         let mut writer = self.lock();
         writer.durable = self.durable();
         let header = FrameHeader {
@@ -501,7 +525,7 @@ impl AppendLog {
     /// Makes everything durable that was appended before the call.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
         let mut known_entries = lock(&self.sync_lock);
-        self.check_poison()?;
+        self.check_syncable()?;
         let (ended, active, end) = {
             let mut writer = self.lock();
             let active = Arc::clone(&writer.active);

@@ -46,6 +46,23 @@ pub(crate) fn push_waiter<T>(waiters: &mut Vec<oneshot::Sender<T>>, waiter: ones
     waiters.push(waiter);
 }
 
+/// Sends `value` to a receiver, which may have been dropped. Catches the panic of a waker, which belongs to a user.
+pub(crate) fn send<T>(sender: oneshot::Sender<T>, value: T) {
+    let _panicked = catch_unwind(AssertUnwindSafe(|| drop(sender.send(value))));
+}
+
+/// Items whose destructors or wakers belong to a user. Each is dropped on its own, and its panic is caught. A second
+/// panic while the first one unwinds would abort the process.
+pub(crate) struct UserItems<T>(pub(crate) Vec<T>);
+
+impl<T> Drop for UserItems<T> {
+    fn drop(&mut self) {
+        for item in take(&mut self.0) {
+            let _panicked = catch_unwind(AssertUnwindSafe(|| drop(item)));
+        }
+    }
+}
+
 /// The writers that wait for the disk. A thread runs [`run_always`](Self::run_always) or
 /// [`run_interval`](Self::run_interval).
 #[derive(Default)]
@@ -104,6 +121,14 @@ impl Drop for CommitThreadGuard<'_> {
         let group = take(&mut state.group);
         drop(state);
         drop(group);
+    }
+}
+
+impl Drop for CommitGroup {
+    fn drop(&mut self) {
+        drop(UserItems(take(&mut self.writes)));
+        drop(UserItems(take(&mut self.writers)));
+        drop(UserItems(take(&mut self.waiters)));
     }
 }
 
@@ -188,10 +213,10 @@ impl GroupCommit {
 
     /// Appends the group's writes, syncs, and answers if that succeeded. Returns the number of writers that came
     /// meanwhile.
-    fn commit(&self, engine: &FileEngine, group: CommitGroup) -> usize {
+    fn commit(&self, engine: &FileEngine, mut group: CommitGroup) -> usize {
         let replies = engine.write_group(&group.writes);
         // The data may belong to the user, whose destructor may panic.
-        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(group.writes)));
+        drop(UserItems(take(&mut group.writes)));
         let synced = engine.log.sync();
         // Before the answers, so that a writer that was answered can write again, and is not counted here.
         let mut state = lock(&self.state);
@@ -202,11 +227,11 @@ impl GroupCommit {
             return arrived;
         }
         // A receiver may have been dropped; its write is in the log all the same.
-        for (writer, reply) in group.writers.into_iter().zip(replies) {
-            let _ = writer.send(reply);
+        for (writer, reply) in take(&mut group.writers).into_iter().zip(replies) {
+            send(writer, reply);
         }
-        for waiter in group.waiters {
-            let _ = waiter.send(());
+        for waiter in take(&mut group.waiters) {
+            send(waiter, ());
         }
         arrived
     }

@@ -83,6 +83,7 @@ impl FileEngine {
             FileError::Full { .. }
             | FileError::Io { .. }
             | FileError::LimitExceeded { .. }
+            | FileError::Panicked { .. }
             | FileError::Poisoned { .. } => true,
             FileError::DiskLimit { .. } => {
                 without_room || self.compaction_failed.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! The maintenance thread while compactions fail, in simulated time.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak, atomic::Ordering, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -77,7 +77,9 @@ fn compactions_that_fail_do_not_delay_other_work() {
     let begin = time.now();
     let running = Arc::clone(&inner);
     let maintenance = thread::spawn(move || running.maintenance.run(&running.engine));
-    while time.now() - begin < 10 * LIFE {
+    let deadline = Instant::now() + LIFE;
+    while time.now() - begin < 10 * LIFE && !maintenance.is_finished() {
+        assert!(Instant::now() < deadline, "the thread does not continue");
         thread::yield_now();
     }
     inner.engine.log.wakeup().stop();
@@ -89,4 +91,35 @@ fn compactions_that_fail_do_not_delay_other_work() {
         "{:?} until an answer",
         requests.longest
     );
+}
+
+#[test]
+fn a_segment_that_cannot_be_created_is_no_failed_compaction() {
+    let disk = SimDisk::with_fault(None);
+    let (sender, events) = mpsc::channel();
+    let builder = FileStore::builder("simulated").durability(Durability::Os);
+    let builder = builder.segment_bytes(16 << 10).clock(clock());
+    let builder = builder.listener(move |event: &FileEvent<'_>| {
+        if let FileEvent::CompactionFailed { error } = event {
+            let _ = sender.send(error.to_string());
+        }
+    });
+    let engine = recover::open::open(Box::new(disk.clone()), builder.options).unwrap();
+    disk.fail_call(Some(FailingCall::Create));
+    let request = WriteRequest::new(&KEY, vec![7; 1000], LIFE, Expected::Any);
+    (0..2).for_each(|_| drop(engine.write(&request).unwrap()));
+    let inner = Arc::new(FileInner::new(engine));
+    let running = Arc::clone(&inner);
+    let maintenance = thread::spawn(move || running.maintenance.run(&running.engine));
+    let error = events.recv_timeout(LIFE).unwrap();
+    assert!(error.starts_with("cannot create"), "{error}");
+    // A wakeup neither repeats the attempt at once, nor does the failure make writes fail.
+    for _ in 0..3 {
+        inner.engine.log.wakeup().notify();
+        thread::sleep(Duration::from_millis(20));
+        assert!(!inner.engine.compaction_failed.load(Ordering::Relaxed));
+    }
+    assert!(events.try_recv().is_err(), "reported again at once");
+    inner.engine.log.wakeup().stop();
+    maintenance.join().unwrap();
 }

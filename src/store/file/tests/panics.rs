@@ -19,7 +19,7 @@ use super::{
         async_ops::{FileInner, write_grouped},
         recover,
     },
-    disk::{Fault, SimDisk},
+    disk::{Crash, Fault, SimDisk},
     workload::clock,
 };
 use crate::{
@@ -63,11 +63,15 @@ async fn answer<T>(future: impl Future<Output = T>) -> T {
     answered.expect("the future hangs")
 }
 
-async fn assert_poisoned(write: StoreFuture<WriteOutcome>) {
+/// Asserts that the store refuses a write, after an error of the disk or a panic.
+async fn assert_stopped(write: StoreFuture<WriteOutcome>) {
     let error: StoreError = answer(write).await.unwrap_err();
     let source = error.source().unwrap().downcast_ref();
     assert!(
-        matches!(source, Some(FileError::Poisoned { .. })),
+        matches!(
+            source,
+            Some(FileError::Poisoned { .. } | FileError::Panicked { .. })
+        ),
         "{error}"
     );
 }
@@ -81,8 +85,8 @@ async fn after_a_listener_panicked_on_the_commit_thread_no_write_hangs() {
     // The next append succeeds, and its sync fails.
     let sync = disk.operations() + 1;
     disk.set_fault(sync, Fault::Permanent(ErrorKind::Other));
-    assert_poisoned(put(&inner, "data")).await;
-    assert_poisoned(put(&inner, "data")).await;
+    assert_stopped(put(&inner, "data")).await;
+    assert_stopped(put(&inner, "data")).await;
     inner.group_commit.stop();
     commits.join().expect("the panic is caught");
 }
@@ -145,31 +149,110 @@ fn poll_panicking<F: Future + Unpin>(future: &mut F) {
 }
 
 #[tokio::test]
-async fn no_write_waits_for_a_commit_thread_that_panicked() {
+async fn wakeups_that_panic_do_not_end_the_commit_thread() {
     let inner = open(&SimDisk::with_fault(None));
-    let mut panicking = put(&inner, "data");
-    poll_panicking(&mut panicking);
+    // A second panic while the first one unwinds would abort the process.
+    for _ in 0..2 {
+        drop(put(&inner, Bytes::from_owner(PanickingData)));
+    }
+    let mut panicking = [(); 2].map(|()| put(&inner, "data"));
+    panicking.iter_mut().for_each(poll_panicking);
+    let mut waiting = [(); 2].map(|()| inner.group_commit.wait_for_sync());
+    waiting.iter_mut().for_each(poll_panicking);
+    let commits = start_commits(&inner);
+    for panicking in panicking {
+        answer(panicking).await.unwrap();
+    }
+    answer(put(&inner, "data")).await.unwrap();
+    inner.group_commit.stop();
+    commits.join().expect("the panics are caught");
+}
+
+#[tokio::test]
+async fn wakeups_that_panic_do_not_end_the_maintenance_thread() {
+    let inner = open(&SimDisk::with_fault(None));
+    let mut compactions = [(); 2].map(|()| inner.maintenance.compact(&inner.engine));
+    compactions.iter_mut().for_each(poll_panicking);
+    let waiters = [(); 2].map(|()| inner.maintenance.wait_for_room(&inner.engine));
+    let mut waiters = waiters.map(Option::unwrap);
+    waiters.iter_mut().for_each(poll_panicking);
+    let maintenance = start_maintenance(&inner);
+    for compaction in compactions {
+        answer(compaction).await.unwrap().unwrap();
+    }
+    let later = inner.maintenance.compact(&inner.engine);
+    answer(later).await.unwrap().unwrap();
+    inner.engine.log.wakeup().stop();
+    maintenance.join().expect("the panics are caught");
+}
+
+#[tokio::test]
+async fn no_write_waits_for_a_commit_thread_that_panicked() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    for _ in 0..2 {
+        drop(put(&inner, Bytes::from_owner(PanickingData)));
+    }
+    let mut panicking = [(); 2].map(|()| put(&inner, "data"));
+    panicking.iter_mut().for_each(poll_panicking);
+    disk.set_hook(disk.operations(), || panic!("a defect of the store"));
     let commits = start_commits(&inner);
     commits.join().expect_err("the thread panicked");
     // Not even one that was in the group.
-    drop(panicking);
-    assert_poisoned(put(&inner, "data")).await;
+    for panicking in panicking {
+        assert_stopped(panicking).await;
+    }
+    assert_stopped(put(&inner, "data")).await;
     assert!(answer(inner.group_commit.wait_for_sync()).await.is_err());
     assert_eq!(inner.group_commit.backlog_bytes(), 0);
 }
 
 #[tokio::test]
 async fn no_operation_waits_for_a_maintenance_thread_that_panicked() {
-    let inner = open(&SimDisk::with_fault(None));
-    let mut panicking = inner.maintenance.compact(&inner.engine);
-    poll_panicking(&mut panicking);
-    let queued = inner.maintenance.compact(&inner.engine);
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    let mut queued = [(); 2].map(|()| inner.maintenance.compact(&inner.engine));
+    queued.iter_mut().for_each(poll_panicking);
+    disk.set_hook(disk.operations(), || panic!("a defect of the store"));
     let maintenance = start_maintenance(&inner);
     maintenance.join().expect_err("the thread panicked");
-    assert!(answer(queued).await.is_err());
+    for queued in queued {
+        assert!(answer(queued).await.is_err());
+    }
     let later = inner.maintenance.compact(&inner.engine);
     assert!(answer(later).await.is_err());
     let room = inner.maintenance.wait_for_room(&inner.engine).unwrap();
     assert!(answer(room).await.is_err());
-    assert_poisoned(put(&inner, "data")).await;
+    assert_stopped(put(&inner, "data")).await;
+}
+
+#[test]
+fn after_a_panic_of_a_thread_what_was_acknowledged_is_still_synced() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    let request = WriteRequest::new(&KEY, "data", LIFE, Expected::Any);
+    inner.engine.write(&request).unwrap();
+    inner.engine.log.poison_after_panic();
+    let refused = inner.engine.write(&request).map(drop).unwrap_err();
+    assert!(matches!(refused, FileError::Panicked { .. }), "{refused}");
+    // A close reports that the store has stopped.
+    inner.engine.log.finish().unwrap_err();
+    inner.engine.log.sync().unwrap();
+    let inner = open(&disk.crash(Crash::Power(1), None));
+    assert_eq!(inner.engine.stats().records, 1);
+}
+
+#[test]
+fn after_a_panic_a_sync_that_failed_is_not_repeated() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    let request = WriteRequest::new(&KEY, "data", LIFE, Expected::Any);
+    inner.engine.write(&request).unwrap();
+    inner.engine.log.poison_after_panic();
+    disk.set_fault(disk.operations(), Fault::Once(ErrorKind::Other));
+    for _ in 0..2 {
+        // The system may have dropped the data after the first failure.
+        let failed = inner.engine.log.sync().unwrap_err();
+        assert!(matches!(failed, FileError::Poisoned { .. }), "{failed}");
+    }
 }
