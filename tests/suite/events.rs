@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Event, Session, Sessions, store::MemoryStore};
+use hyper_session::{Event, Listener, Session, Sessions, store::MemoryStore};
 
 use crate::support::{Browser, Call, TestServer, config, test_server};
 
