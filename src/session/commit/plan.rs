@@ -25,6 +25,10 @@ pub(super) fn first_step(
 ) -> StepResult {
     match state.phase() {
         Phase::Unloaded if is_final => {
+            if let Some(discarded) = state.discard_error() {
+                state.close_unloaded();
+                return Err(discarded);
+            }
             state.restore_stored_id();
             let touch = engine
                 .policy
@@ -35,7 +39,6 @@ pub(super) fn first_step(
             state.close_unloaded();
             return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }
-        Phase::ReadOnly(_) | Phase::Failed if is_final => return Ok(CommitStep::Done),
         Phase::Unloaded => {
             let discarded = state.discard_error();
             return Err(discarded.unwrap_or(SessionError::NotLoaded));
@@ -59,9 +62,7 @@ pub(super) fn first_step(
         | Phase::Unstored => return Err(SessionError::Committed),
         Phase::Open => state.begin_commit(is_final),
     }
-    if !is_final {
-        state.refuse_after_discard();
-    }
+    state.refuse_after_discard();
     if let Some(error) = state.conflict().cloned() {
         if !is_final {
             // Changes that are made from now on do not belong to this commit.

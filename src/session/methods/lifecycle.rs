@@ -119,7 +119,7 @@ impl Session {
     /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
     ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again. Changes that
     ///   other tasks made during the commit are dropped as well, with an
-    ///   [`Event::WriteDropped`](crate::session::Event::WriteDropped). The next explicit commit then fails with the
+    ///   [`Event::WriteDropped`](crate::session::Event::WriteDropped). The next commit then fails with the
     ///   same error, and unloads the session again.
     /// - `Conflict` or `TooLarge` if changes that were made during an earlier commit do not fit the changes of other
     ///   requests which that commit merged. Nothing is stored, and the session is unloaded after either.

@@ -247,8 +247,8 @@ impl SessionState {
         }
     }
 
-    /// Returns the error of an explicit commit that discarded the changes of another task, for the next explicit
-    /// commit. Before the response, only that commit fails: changes can be made again.
+    /// Returns the error of an explicit commit that discarded the changes of another task, for the next commit. Before
+    /// the response, only that commit fails: changes can be made again.
     pub(in crate::session) fn discard_error(&mut self) -> Option<SessionError> {
         match self.phase {
             Phase::Closed => self.discard_error.as_deref().cloned(),
