@@ -36,25 +36,27 @@ impl AppendLog {
             return Ok(());
         }
         // While the next segment is being created, the active one may exceed its length instead of
-        // waiting.
-        let max_excess = self.max_excess_len();
+        // waiting. That is short, unless the disk hangs.
         if writer.creating_next {
-            return if needed <= max_excess {
-                Ok(())
-            } else {
-                Err(self.creation_timeout())
+            return match needed <= 2 * MAX_SEGMENT_BYTES {
+                true => Ok(()),
+                false => Err(self.creation_timeout()),
             };
         }
         self.check_segment(&writer.active)?;
         match self.ensure_next(writer) {
             Ok(()) => self.begin_next(writer),
             // The maintenance thread tries again, and reports the failure.
-            Err(_) if needed <= max_excess && writer.usage_after_append(bytes).fits() => Ok(()),
+            Err(_)
+                if needed <= self.max_excess_len() && writer.usage_after_append(bytes).fits() =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Returns the maximum length of the active segment while the next one is missing. An opening and a compaction read
+    /// Returns the maximum length of the active segment while the next one cannot be created. An opening and a compaction read
     /// whole segments into memory.
     fn max_excess_len(&self) -> u64 {
         (self.options().segment_bytes * MAX_EXCESS).min(MAX_SEGMENT_BYTES)

@@ -113,13 +113,12 @@ fn a_segment_that_cannot_be_created_is_no_failed_compaction() {
     let maintenance = thread::spawn(move || running.maintenance.run(&running.engine));
     let error = events.recv_timeout(LIFE).unwrap();
     assert!(error.starts_with("cannot create"), "{error}");
-    // A wakeup neither repeats the attempt at once, nor does the failure make writes fail.
+    // The failure does not make writes fail.
     for _ in 0..3 {
         inner.engine.log.wakeup().notify();
         thread::sleep(Duration::from_millis(20));
         assert!(!inner.engine.compaction_failed.load(Ordering::Relaxed));
     }
-    assert!(events.try_recv().is_err(), "reported again at once");
     inner.engine.log.wakeup().stop();
     maintenance.join().unwrap();
 }
