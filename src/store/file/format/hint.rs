@@ -41,6 +41,16 @@ impl<'a> Hint<'a> {
     pub(crate) const fn entries(&self) -> HintEntries<'a> {
         HintEntries::new(self.body, self.end)
     }
+
+    /// Returns the offset up to which the frames say that the segment is durable. Frames before a recovered one may
+    /// claim more if the end of the log was lost.
+    pub(crate) fn synced(&self) -> u32 {
+        let add = |synced: u32, entry: HintEntry<'_>| match entry.header.kind {
+            FrameKind::Recovered => entry.offset,
+            _ => synced.max(entry.header.synced),
+        };
+        self.entries().fold(0, add)
+    }
 }
 
 /// Returns the maximum length of the hint of a segment with this length.
@@ -61,6 +71,14 @@ pub(crate) fn encode(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
 /// they show how far it was durable, also if a recovery has handled damage in it.
 pub(crate) fn encode_marks(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
     encode_frames(bytes, id, salt, false)
+}
+
+/// Returns `true` if an opening has handled damage, and recorded it in a segment with these bytes.
+pub(crate) fn has_recovered_frame(bytes: &[u8], salt: u32) -> bool {
+    let mut frames = Frames::new(bytes, salt, LogFormat::V2);
+    frames.any(|item| {
+        matches!(item, SegmentItem::Frame { header, .. } if header.kind == FrameKind::Recovered)
+    })
 }
 
 fn encode_frames(bytes: &[u8], id: u32, salt: u32, complete: bool) -> Option<Vec<u8>> {

@@ -42,9 +42,16 @@ impl AppendLog {
         {
             return self.write_hint_file(segment, &hint);
         }
-        // It may take the space of a compaction, since the next opening removes it.
+        // It may take the space of a compaction, since the next opening removes it. After a recovery, which may have
+        // dropped sessions and so lowered the limit, it is always written: without it, later damage of the recovered
+        // frame could pass for a crash, and an older hint for a loss.
+        let is_recovered = hint::has_recovered_frame(&bytes, segment.salt);
+        let available = |usage: SpaceUsage| match is_recovered {
+            true => u64::MAX,
+            false => usage.free(),
+        };
         match hint::encode_marks(&bytes, segment.id, segment.salt) {
-            Some(hint) if self.reserve_hint(segment, &hint, SpaceUsage::free) => {
+            Some(hint) if self.reserve_hint(segment, &hint, available) => {
                 self.write_hint_file(segment, &hint)
             }
             _ => Ok(()),

@@ -238,8 +238,8 @@ impl<'a> LogScan<'a> {
                 }
             }
             // Also a hint that is out of date shows how far the segment was durable.
-            for entry in hint.iter().flat_map(Hint::entries) {
-                self.replay.add_durable(id, entry.header.synced);
+            if let Some(hint) = &hint {
+                self.replay.add_durable(id, hint.synced());
             }
         }
         self.previous = Some(PreviousSegment {
