@@ -88,7 +88,11 @@ fuzz_target!(|data: &[u8]| {
 
 /// Returns the maximum number of cookies of one of the store's names in some lines. Does not use the library's search.
 fn max_values(lines: &[HeaderValue]) -> usize {
-    let pairs = || lines.iter().flat_map(|line| line.as_bytes().split(|&b| b == b';'));
+    let pairs = || {
+        lines
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|&b| b == b';'))
+    };
     let names = |pair: &[u8]| {
         let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
         name.trim_ascii().to_vec()
