@@ -317,8 +317,9 @@ fn commit_events(
     let is_dropped = unit().any(|entry| matches!(entry, Entry::Dropped));
     let outcome = match (committed, result) {
         (Some(key), _) => Outcome::Stored(key),
-        (None, _) if is_dropped => Outcome::Dropped,
+        // A refused commit may report that it drops later changes.
         (None, CommitResult::Refused) => Outcome::Refused,
+        (None, _) if is_dropped => Outcome::Dropped,
         (None, CommitResult::Unknown) => Outcome::Unknown,
         (None, CommitResult::Success) => Outcome::Unchanged,
     };
