@@ -215,6 +215,43 @@ fn a_hint_is_not_used_for_other_frames_of_the_same_length() {
 }
 
 #[test]
+fn the_hint_of_a_repaired_segment_claims_no_end_from_before_the_repair() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let open = |on_damage: OnDamage| {
+        let builder = FileStore::builder("simulated").durability(Durability::Os);
+        let builder = builder.segment_bytes(16 << 10).clock(clock.clone());
+        let options = builder.on_damage(on_damage).options;
+        recover::open::open(Box::new(disk.clone()), options)
+    };
+    let close = |engine: FileEngine| {
+        engine.log.finish().unwrap();
+        let last = Arc::clone(engine.log.lock().active());
+        engine.log.write_last_hint(&last).unwrap();
+    };
+    let write = |engine: &FileEngine, number: u8| {
+        let key = StoreKey::from_bytes([number; StoreKey::LEN]);
+        let request = WriteRequest::new(&key, vec![1; 100], LIFE, Expected::Any);
+        engine.write(&request).map(drop).unwrap();
+    };
+    let engine = open(OnDamage::Refuse).unwrap();
+    (0..7).for_each(|number| write(&engine, number));
+    close(engine);
+    // It states how far the segment was durable.
+    let engine = open(OnDamage::Refuse).unwrap();
+    write(&engine, 7);
+    close(engine);
+    let name = file_names::segment(1);
+    assert_eq!(disk.file_id(&file_names::segment(2)).unwrap(), None);
+    // More than a repair appends.
+    disk.tamper(&name, |bytes| {
+        drop(bytes.drain(300..1000));
+    });
+    assert!(open(OnDamage::Refuse).is_err());
+    close(open(OnDamage::DropUncertain).unwrap());
+    open(OnDamage::Refuse).expect("the damage was handled");
+}
+
+#[test]
 fn segments_of_small_or_tagged_records_have_hints_after_compactions_too() {
     for (len, tagged) in [(100, false), (100, true), (256, true)] {
         let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
