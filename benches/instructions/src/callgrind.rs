@@ -4,9 +4,8 @@ use std::{
     env, fs,
     hint::black_box,
     iter,
-    os::unix::fs::symlink,
     path::{self, Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
 };
@@ -17,13 +16,11 @@ use crate::{
     operations, rows,
     rows::{Row, Work},
     support::Call,
+    work_folder::WorkFolder,
 };
 
 /// The argument of a process that runs one row.
 pub(crate) const CHILD: &str = "--child";
-
-/// The name of the link to this program in a work folder.
-const PROGRAM: &str = "./row";
 
 /// Number of calls before those that are counted, so that buffers and caches have their final size.
 const WARM_UP: u32 = 300;
@@ -66,12 +63,10 @@ pub(crate) fn count_all(rows: &[&'static Row]) -> Result<Vec<Counts>, String> {
     let next = AtomicUsize::new(0);
     let next_row = || rows.get(next.fetch_add(1, Relaxed));
     let count_some = |worker: usize| {
-        let folder = work_folder(&worker.to_string())?;
+        let folder = WorkFolder::new(&worker.to_string())?;
         let rows = iter::from_fn(next_row);
         let counted = rows.map(|row| Ok((row.name, count(row, &folder)?)));
-        let counted = counted.collect::<Result<Vec<_>, String>>();
-        let _ = fs::remove_dir_all(folder);
-        counted
+        counted.collect::<Result<Vec<_>, String>>()
     };
     let workers = thread::available_parallelism().map_or(1, Into::into);
     let counted = thread::scope(|scope| {
@@ -92,28 +87,14 @@ pub(crate) fn count_all(rows: &[&'static Row]) -> Result<Vec<Counts>, String> {
 pub(crate) fn profile(name: &str, file: &str) -> Result<bool, String> {
     let row = rows::named(name).ok_or_else(|| format!("no row `{name}`"))?;
     let file = path::absolute(file).map_err(|error| format!("{file}: {error}"))?;
-    let folder = work_folder("profile")?;
-    let ran = run(row, &folder, &file, &[]);
-    let _ = fs::remove_dir_all(folder);
-    ran?;
+    run(row, &WorkFolder::new("profile")?, &file, &[])?;
     let file = file.display();
     println!("callgrind_annotate {file}");
     Ok(true)
 }
 
-/// Creates a folder with a link to this program.
-fn work_folder(name: &str) -> Result<PathBuf, String> {
-    let folder = env::temp_dir().join(format!("instructions-{}-{name}", process::id()));
-    let create = || {
-        fs::create_dir_all(&folder)?;
-        symlink(env::current_exe()?, folder.join(PROGRAM))
-    };
-    create().map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok(folder)
-}
-
-fn count(row: &Row, folder: &Path) -> Result<Counts, String> {
-    let profile = folder.join("profile");
+fn count(row: &Row, folder: &WorkFolder) -> Result<Counts, String> {
+    let profile = folder.path.join("profile");
     let allocations = run(row, folder, &profile, &["--dump-before=*end_batch*"])?;
     let instructions = (1..=BATCHES).map(|batch| {
         let dump = profile.with_extension(batch.to_string());
@@ -132,24 +113,17 @@ fn count(row: &Row, folder: &Path) -> Result<Counts, String> {
 }
 
 /// Runs a row under callgrind in a work folder, and returns the allocations of each batch.
-///
-/// The lengths of the program's name and of its environment move its stack, which changes the counts. So they are the
-/// same on every machine.
-fn run(row: &Row, folder: &Path, profile: &Path, options: &[&str]) -> Result<Vec<i64>, String> {
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--collect-atstart=no"]);
-    command.arg(format!("--toggle-collect={FUNCTION}"));
-    command.arg(format!("--callgrind-out-file={}", profile.display()));
-    command
-        .args(options)
-        .arg(PROGRAM)
-        .args([CHILD, row.name])
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("TMPDIR", env::temp_dir())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+fn run(
+    row: &Row,
+    folder: &WorkFolder,
+    profile: &Path,
+    options: &[&str],
+) -> Result<Vec<i64>, String> {
+    let toggle = format!("--toggle-collect={FUNCTION}");
+    let out = format!("--callgrind-out-file={}", profile.display());
+    let usual = ["--tool=callgrind", "--collect-atstart=no", &toggle, &out];
+    let mut command = folder.valgrind(&[&usual, options].concat(), &[CHILD, row.name]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn();
     let child = child.map_err(|error| format!("valgrind: {error}; install it"))?;
     let directory = operations::directory(child.id());

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    env,
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
-use crate::{ADDRESS, COUNTED, END, RUN};
+use crate::{ADDRESS, COUNTED, END, RUN, work_folder::WorkFolder};
 
 /// The logarithm of the length of a cache line.
 const LINE: u32 = 6;
@@ -71,8 +70,9 @@ impl Caches {
 
 /// Simulates the requests of a row, and returns the median of the second half of them. The first ones fill the caches.
 pub(crate) fn count(name: &str) -> Result<Sharing, String> {
-    let marks = marks(name)?;
-    let mut command = valgrind(&["--tool=lackey", "--trace-mem=yes"], RUN, name)?;
+    let folder = WorkFolder::new("sharing")?;
+    let marks = marks(&folder, name)?;
+    let mut command = folder.valgrind(&["--tool=lackey", "--trace-mem=yes"], &[RUN, name]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| format!("valgrind: {error}; install it"))?;
     let list = child.stderr.take().ok_or("valgrind has no output")?;
@@ -99,19 +99,13 @@ pub(crate) fn count(name: &str) -> Result<Sharing, String> {
 }
 
 /// Returns the address of the first mark in a process under valgrind, where it is always the same.
-fn marks(name: &str) -> Result<u64, String> {
-    let output = valgrind(&["--tool=none"], ADDRESS, name)?.output();
+fn marks(folder: &WorkFolder, name: &str) -> Result<u64, String> {
+    let mut command = folder.valgrind(&["--tool=none"], &[ADDRESS, name]);
+    let output = command.output();
     let output = output.map_err(|error| format!("valgrind: {error}; install it"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let address = text.lines().find_map(|line| line.parse().ok());
     address.ok_or_else(|| format!("row `{name}` failed under valgrind"))
-}
-
-fn valgrind(options: &[&str], child: &str, name: &str) -> Result<Command, String> {
-    let program = env::current_exe().map_err(|error| error.to_string())?;
-    let mut command = Command::new("valgrind");
-    command.args(options).arg(program).args([child, name]);
-    Ok(command)
 }
 
 /// Parses a line such as ` S 1ffefff7b0,8`: its address, and if it is a write.

@@ -73,11 +73,14 @@ enum Tagging {
     Common,
 }
 
+/// Measures something with this number of sessions.
+type Part = fn(u64);
+
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     let number = words.iter().find_map(|it| it.parse().ok());
     let sessions: u64 = number.unwrap_or(1_000_000);
-    let parts: [(&str, fn(u64)); 4] = [
+    let parts: [(&str, Part); 4] = [
         // The first, so that no memory is resident that another part has freed.
         ("flood", end_flood),
         ("creations", grow_all),

@@ -13,6 +13,7 @@ mod rows;
 #[allow(dead_code, unused_imports, reason = "each target uses a part")]
 #[path = "../../support/mod.rs"]
 mod support;
+mod work_folder;
 
 use std::{env, process::ExitCode};
 

@@ -13,6 +13,7 @@ mod coherence;
 mod support;
 #[path = "../../support/timing.rs"]
 mod timing;
+mod work_folder;
 
 use std::{
     env,
