@@ -43,6 +43,8 @@ mod meter;
 mod meter;
 #[cfg(feature = "tracing")]
 mod outage_log;
+#[cfg(feature = "tracing")]
+mod throttle;
 #[cfg(feature = "tower")]
 mod tower;
 

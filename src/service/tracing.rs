@@ -1,26 +1,22 @@
 //! Events as `tracing` log entries.
 
-use std::{
-    any::TypeId,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::any::TypeId;
 
 use tracing::{Level, debug, enabled, field::display, info, warn};
 
-use super::outage_log::OutageListener;
+use super::{outage_log::OutageListener, throttle::Throttle};
 use crate::{
     clock::{Clock, Timestamp},
     error_chain::ErrorChain,
     session::{Engine, Event, Listener, Listeners},
 };
 
-/// Minimum interval between two warnings about store failures that are no outage.
-const LOG_INTERVAL_MS: u64 = 10_000;
-
-/// Time of the last warning about a store failure, in milliseconds since the epoch.
-static LAST_WARNING: AtomicU64 = AtomicU64::new(0);
-/// Number of store failures since the last warning.
-static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+/// Failures of the store that are no outage.
+static FAILURES: Throttle = Throttle::new();
+static CONFLICTS: Throttle = Throttle::new();
+static DROPPED_WRITES: Throttle = Throttle::new();
+/// Records that are unreadable.
+static UNREADABLE_RECORDS: Throttle = Throttle::new();
 
 /// The listener that writes every event to `tracing`, with the target `hyper_session`. Every service has
 /// it.
@@ -41,8 +37,10 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 ///   ([`StoreError::operation`](crate::store::StoreError::operation) is `read`), the load of a stored
 ///   session ends it, too.
 ///
-/// Records of a newer release, and sessions over the size limit of the store, are at most one warning in
-/// ten seconds, with the number of suppressed failures as `left_out`.
+/// Of the warnings that clients can cause again and again, there is at most one in ten seconds, with the number of those
+/// left out as `left_out`; these have level debug. The kinds are conflicts; dropped writes; unreadable
+/// records; and records of a newer release with sessions over the size limit of the store. The services of a process share
+/// the limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
@@ -97,15 +95,13 @@ impl Listener for TracingListener {
             Event::ConflictResolved { key, attempts } => {
                 debug!(target: "hyper_session", event = name, %key, attempts);
             }
-            Event::Conflict { key, path } => {
-                warn!(target: "hyper_session", event = name, %key, path);
-            }
-            Event::WriteDropped { key, reason } => {
-                warn!(target: "hyper_session", event = name, %key, reason);
-            }
-            Event::RecordUnreadable { key } => {
-                warn!(target: "hyper_session", event = name, %key);
-            }
+            Event::Conflict { key, path } => match CONFLICTS.admit(now()) {
+                Some(left_out) => {
+                    warn!(target: "hyper_session", event = name, %key, path, left_out)
+                }
+                None => debug!(target: "hyper_session", event = name, %key, path),
+            },
+            Event::WriteDropped { .. } | Event::RecordUnreadable { .. } => log_loss(event),
             Event::CookieRejected { reason } | Event::CsrfFailed { reason } => {
                 // Any client can cause these events, so they must not fill the log.
                 debug!(target: "hyper_session", event = name, reason);
@@ -129,8 +125,10 @@ impl Listener for TracingListener {
                 let (key, error) = (key.map(display), ErrorChain(error));
                 if is_outage {
                     debug!(target: "hyper_session", event = name, key, %error);
-                } else if let Some(left_out) = throttle(Clock::system().now()) {
+                } else if let Some(left_out) = FAILURES.admit(now()) {
                     warn!(target: "hyper_session", event = name, key, %error, left_out);
+                } else {
+                    debug!(target: "hyper_session", event = name, key, %error);
                 }
             }
             Event::LayerConflict { cookie_name } => {
@@ -143,14 +141,22 @@ impl Listener for TracingListener {
     }
 }
 
-/// Returns the number of failures since the last warning if another warning is due; otherwise `None`.
-fn throttle(now: Timestamp) -> Option<u64> {
-    let (last, now) = (LAST_WARNING.load(Ordering::Relaxed), now.as_millis());
-    let is_due = last == 0 || now.abs_diff(last) >= LOG_INTERVAL_MS;
-    let swap = || LAST_WARNING.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
-    if is_due && swap().is_ok() {
-        return Some(SUPPRESSED.swap(0, Ordering::Relaxed));
+/// Logs an event about data that was not stored or cannot be read.
+fn log_loss(event: &Event<'_>) {
+    let name = event.name();
+    match event {
+        Event::WriteDropped { key, reason } => match DROPPED_WRITES.admit(now()) {
+            Some(left_out) => warn!(target: "hyper_session", event = name, %key, reason, left_out),
+            None => debug!(target: "hyper_session", event = name, %key, reason),
+        },
+        Event::RecordUnreadable { key } => match UNREADABLE_RECORDS.admit(now()) {
+            Some(left_out) => warn!(target: "hyper_session", event = name, %key, left_out),
+            None => debug!(target: "hyper_session", event = name, %key),
+        },
+        _ => {}
     }
-    SUPPRESSED.fetch_add(1, Ordering::Relaxed);
-    None
+}
+
+fn now() -> Timestamp {
+    Clock::system().now()
 }

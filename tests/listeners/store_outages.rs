@@ -218,3 +218,31 @@ mod full_disk {
         assert!(lines[1].ends_with("failed=5"), "{}", lines[1]);
     }
 }
+
+/// A client that signs out beside a slow request causes a dropped write each time.
+#[tokio::test]
+async fn dropped_writes_do_not_fill_the_log() {
+    let _one = ONE.lock().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false);
+    let subscriber = subscriber.with_max_level(tracing::Level::DEBUG);
+    let _here = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
+    let mut browser = Browser::new(&sessions(MemoryStore::new(), &clock()));
+    for _ in 0..20 {
+        assert_eq!(write(&mut browser).await, StatusCode::OK);
+        let mut other = browser.clone();
+        let slow = browser.request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            other.visit(async |s| s.destroy()).await.unwrap();
+        });
+        assert_eq!(slow.await.status, StatusCode::OK);
+    }
+    let text = log.text();
+    let dropped = text
+        .lines()
+        .filter(|line| line.contains("\"write_dropped\""));
+    let (warnings, others): (Vec<_>, Vec<_>) = dropped.partition(|line| line.contains("WARN"));
+    // Another test may have caused a warning less than ten seconds before.
+    assert!(warnings.len() <= 1, "{warnings:#?}");
+    assert_eq!(warnings.len() + others.len(), 20, "{text}");
+}
