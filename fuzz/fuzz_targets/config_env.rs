@@ -173,16 +173,27 @@ fn variable(line: &str) -> Option<(&'static str, String)> {
     let value = characters.as_str();
     let value = match name {
         "APP_KEY" => format!("{value}{MARK}"),
-        // The secret is the end of the password, or of a text that is not only a scheme and a host.
-        "REDIS_URL" => match (value.rsplit_once('@'), value.split_once("://")) {
-            (Some((before, host)), _) => format!("{before}{MARK}@{host}"),
-            (None, Some((_, host))) if !host.contains([':', '?', '#']) => value.to_owned(),
-            _ => format!("{value}{MARK}"),
-        },
+        "REDIS_URL" => marked_url(value),
         "APP_KEY_PREVIOUS" => value.replace(',', &format!("{MARK},")) + MARK,
         _ => value.to_owned(),
     };
     Some((name, value))
+}
+
+/// Adds the mark to the parts of a URL that may be secret: the start of the user, the end of the password and the end of the
+/// text unless an address is there. A text that is not only a scheme and a host is secret as a whole.
+fn marked_url(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return format!("{value}{MARK}");
+    };
+    let user = if rest.contains(['@', ':']) { MARK } else { "" };
+    let is_address = !rest.contains(['?', '#']) && (rest.contains('@') || !rest.contains(':'));
+    let end = if is_address { "" } else { MARK };
+    let rest = match rest.rsplit_once('@') {
+        Some((before, host)) => format!("{before}{MARK}@{host}"),
+        None => rest.to_owned(),
+    };
+    format!("{scheme}://{user}{rest}{end}")
 }
 
 /// Returns the error's text after checking that it names the setting and contains no secret.
