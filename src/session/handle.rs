@@ -8,7 +8,11 @@ use std::{
 
 use http::Request;
 
-use super::{engine::Engine, state::SessionState};
+use super::{
+    SessionError,
+    engine::Engine,
+    state::{SessionState, WriterId},
+};
 use crate::sync::{get_mut, lock};
 
 /// One visitor's session during one request.
@@ -31,7 +35,7 @@ use crate::sync::{get_mut, lock};
 /// # Concurrency
 ///
 /// A handle is cheap to clone. Several tasks of the request may use it at once; each method is
-/// atomic by itself. `Serialize` and `Deserialize` implementations may use the session too.
+/// atomic by itself. Tasks that [`commit`](Self::commit) need a clone each. `Serialize` and `Deserialize` implementations may use the session too.
 ///
 /// Other requests of the same visitor may run at the same time, in this process or on other
 /// machines. A handle sees the session as it was when it was loaded, plus its own changes. The
@@ -46,6 +50,7 @@ use crate::sync::{get_mut, lock};
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) state: Arc<Mutex<SessionState>>,
+    pub(super) writer: WriterId,
 }
 
 impl Session {
@@ -59,6 +64,7 @@ impl Session {
         Self {
             engine: engine.clone(),
             state: pooled,
+            writer: WriterId::default(),
         }
     }
 
@@ -76,6 +82,28 @@ impl Session {
         // Except for the methods of a store, no code of users runs under the lock. The state is complete
         // while they run, so no panic of theirs leaves it half edited.
         lock(&self.state)
+    }
+
+    /// Returns the locked state for a change by this handle.
+    #[inline(always)]
+    pub(super) fn writable(&self) -> Result<MutexGuard<'_, SessionState>, SessionError> {
+        let mut state = self.state();
+        state.begin_change(&self.writer)?;
+        Ok(state)
+    }
+
+    /// Fails if this handle cannot change the session now.
+    pub(super) fn check_writable(&self) -> Result<(), SessionError> {
+        self.state().check_change(&self.writer)
+    }
+
+    /// Returns this handle as another value. What becomes of the changes of either is reported to one of them.
+    pub(super) fn same_handle(&self) -> Self {
+        self.state().number(&self.writer);
+        Self {
+            writer: self.writer.copy(),
+            ..self.clone()
+        }
     }
 
     /// Calls `run` with the locked state, then [unlocks](Self::unlock) it.

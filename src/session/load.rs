@@ -11,7 +11,7 @@ use futures_timer::Delay;
 
 use super::{
     ReadOnlyReason, Session, SessionError,
-    state::{LoadMode, PendingRead, Phase, SessionState},
+    state::{LoadMode, Lookup, PendingRead, Phase, SessionState},
     trace::{OperationEnd, OperationTrace},
 };
 use crate::{
@@ -102,13 +102,15 @@ impl<'a> Load<'a> {
                     };
                     let lookup = pending.lookup;
                     match state.phase() {
-                        // Another task may have found that this id is dead. Begin again with the next one.
-                        Phase::Unloaded if !state.has_key(&lookup.key) => continue,
+                        // Another task may have found that the id is dead, or stored the session. Begin again.
+                        Phase::Unloaded if !state.is_current(&lookup) => {
+                            self.begin_again(&lookup, read.is_ok());
+                            continue;
+                        }
                         Phase::Unloaded => (lookup, read),
                         _ => match state.finish_later_load(engine, &lookup, self.mode) {
                             Ok(Some(next)) => {
-                                self.attempts += 1;
-                                self.reading = Some(next);
+                                self.continue_with(next);
                                 continue;
                             }
                             loaded => break loaded.map(drop),
@@ -117,16 +119,26 @@ impl<'a> Load<'a> {
                 }
             };
             match state.finish_load(engine, &lookup, read, self.mode) {
-                Ok(Some(next)) => {
-                    self.attempts += 1;
-                    self.reading = Some(next);
-                }
+                Ok(Some(next)) => self.continue_with(next),
                 loaded => break loaded.map(drop),
             }
         };
         self.is_completed = true;
         self.end_trace(state, loaded.is_ok());
         Poll::Ready(loaded.map(|()| self.session))
+    }
+
+    fn continue_with(&mut self, next: PendingRead) {
+        self.attempts += 1;
+        self.reading = Some(next);
+    }
+
+    /// Records that the result of a read is not used.
+    fn begin_again(&mut self, lookup: &Lookup, was_read: bool) {
+        self.attempts += 1;
+        if !was_read {
+            lookup.release_touch(&self.session.engine);
+        }
     }
 
     /// Waits for the read. If it looks up one of several ids, at most until the time limit.

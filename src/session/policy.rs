@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::SessionError;
 use crate::patch::ChangeLimits;
 
 /// The rule that decides which responses send the id cookie.
@@ -115,6 +116,12 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// Returns `true` if changes that cannot be stored for the reason `error` are dropped at the end of a request.
+    pub(crate) fn drops_after(&self, error: &SessionError) -> bool {
+        error.is_too_large() && self.on_too_large == OnTooLarge::DropWrite
+            || error.is_conflict() && self.on_conflict == OnConflict::DropWrite
+    }
+
     /// Returns the time to live of a record with an idle timeout of `age`, after a touch or a write: the
     /// age and the touch interval. A touch may be late by that interval, and the record must not expire
     /// before its cookie.

@@ -50,7 +50,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Typed<T> {
     /// See [`Session::load`] and [`Session::all`].
     pub async fn load(session: &Session) -> Result<Self, SessionError> {
         let value = session.load().await?.all()?;
-        let session = session.clone();
+        let session = session.same_handle();
         Ok(Self { session, value })
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::{
     future::Commit,
-    plan::{end_commit, first_step},
+    plan::{end_commit, first_final_step},
     step::CommitStep,
 };
 use crate::{
@@ -79,6 +79,10 @@ impl RenewalClaim {
 
 /// The final commit of a request, begun.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation of each commit that waits"
+)]
 pub(crate) enum FinalCommit {
     /// The commit has ended, and there is no cookie to set.
     WithoutCookie {
@@ -209,7 +213,7 @@ fn begin(
         true => state.keep_incoming_flash(engine),
         false => Ok(()),
     };
-    match kept.and_then(|()| first_step(state, engine, true)) {
+    match kept.and_then(|()| first_final_step(state, engine)) {
         Ok(CommitStep::Done) => end_trace(trace, "unchanged", state),
         Ok(CommitStep::Writing(write, key)) => {
             let pending = finish_write(state, engine, write);

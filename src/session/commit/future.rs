@@ -4,12 +4,13 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Instant,
 };
 
 use super::{
-    plan::{end_commit, first_step, first_write_step},
+    plan::{end_commit, first_explicit_step, first_write_step},
     queue::{CommitQueues, JobReply, QueueEntry, Turn, Work},
     step::{CommitStep, MergedRecord, Rollback, StepResult},
 };
@@ -17,11 +18,12 @@ use crate::{
     completion::panic_after_completion,
     id::{SessionId, StoreKey},
     session::{
-        Event, OnConflict, OnTooLarge, Session, SessionError, SizeLimit,
+        Event, Session, SessionError, SizeLimit,
         state::{Changes, IdStatus, Phase, SessionState, StoredRecord},
         trace::{OperationEnd, OperationTrace},
     },
     store::{Record, StoreError, WriteOutcome},
+    sync::lock,
 };
 
 /// The future of [`Session::commit`], and of the commit at the end of every request.
@@ -69,10 +71,10 @@ impl fmt::Debug for Commit {
     }
 }
 
-/// Records that an explicit commit was dropped, or failed, with an unknown outcome. Contains the session while that
+/// Records that an explicit commit was dropped, or failed, with an unknown outcome. Contains the state while that
 /// is in the phase `Committing` of this commit.
 #[derive(Debug)]
-struct AbandonGuard(Option<Session>);
+struct AbandonGuard(Option<Arc<Mutex<SessionState>>>);
 
 impl AbandonGuard {
     /// Disarms the guard if the commit has ended its phase. Another commit may begin as soon as the state is not locked.
@@ -85,8 +87,8 @@ impl AbandonGuard {
 
 impl Drop for AbandonGuard {
     fn drop(&mut self) {
-        if let Some(session) = &self.0 {
-            session.state().abandon_commit();
+        if let Some(state) = &self.0 {
+            lock(state).abandon_commit();
         }
     }
 }
@@ -244,14 +246,15 @@ impl Commit {
         })
     }
 
+    /// Plans an explicit commit. The final commit begins without this future.
     fn plan(&mut self) -> StepResult {
         let mut state = self.session.state();
         // If another commit is running, it has its own guard.
-        let may_begin = !self.is_final && state.phase() == Phase::Open;
-        let step = first_step(&mut state, &self.session.engine, self.is_final);
+        let may_begin = state.phase() == Phase::Open;
+        let step = first_explicit_step(&mut state, &self.session.engine, &self.session.writer);
         // The first step may fail too.
         let is_running = may_begin && state.phase() == Phase::Committing;
-        self.abandon = AbandonGuard(is_running.then(|| self.session.clone()));
+        self.abandon = AbandonGuard(is_running.then(|| Arc::clone(&self.session.state)));
         step
     }
 
@@ -481,9 +484,7 @@ impl Commit {
         let (error, is_reopened) = self.recover(error);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
-        let drops = self.is_final
-            && (error.is_too_large() && engine.policy.on_too_large == OnTooLarge::DropWrite
-                || error.is_conflict() && engine.policy.on_conflict == OnConflict::DropWrite);
+        let drops = self.is_final && engine.policy.drops_after(&error);
         let reason = match &error {
             SessionError::Contention(_) if !is_reopened => "too many requests changed the session",
             SessionError::TooLarge {

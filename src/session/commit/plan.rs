@@ -12,23 +12,45 @@ use crate::{
         Event, SessionError,
         engine::Engine,
         rotation,
-        state::{IdStatus, Phase, SessionState},
+        state::{IdStatus, Phase, SessionState, WriterId},
     },
     store::{Expiry, StoreFuture, WriteRequest},
 };
 
-/// Returns the first step of a commit. A final commit touches an unloaded session that is due.
-pub(super) fn first_step(
+/// Returns the first step of an explicit commit of a handle.
+pub(super) fn first_explicit_step(
     state: &mut SessionState,
     engine: &Arc<Engine>,
-    is_final: bool,
+    committer: &WriterId,
 ) -> StepResult {
+    state.check_discards(committer)?;
     match state.phase() {
-        Phase::Unloaded if is_final => {
-            if let Some(discarded) = state.discard_error() {
-                state.close_unloaded();
-                return Err(discarded);
-            }
+        Phase::Unloaded => return Err(SessionError::NotLoaded),
+        Phase::ReadOnly(_) | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
+        Phase::Committing
+        | Phase::Abandoned
+        | Phase::Closing
+        | Phase::ClosedUnloaded
+        | Phase::Unstored => return Err(SessionError::Committed),
+        Phase::Open => state.begin_explicit_commit(committer),
+    }
+    if let Some(error) = state.conflict().cloned() {
+        // Changes that are made from now on do not belong to this commit.
+        drop(state.take_changes());
+        return Err(error);
+    }
+    open_step(state, engine, false)
+}
+
+/// Returns the first step of a final commit. It touches an unloaded session that is due.
+pub(super) fn first_final_step(state: &mut SessionState, engine: &Arc<Engine>) -> StepResult {
+    let discarded = state.late_discard(engine);
+    match (state.phase(), discarded) {
+        (Phase::Unloaded, Some(error)) => {
+            state.close_unloaded();
+            Err(error)
+        }
+        (Phase::Unloaded, None) => {
             state.restore_stored_id();
             let touch = engine
                 .policy
@@ -37,39 +59,34 @@ pub(super) fn first_step(
                 .flatten();
             // No task loads or destroys the session meanwhile: nothing would store its changes.
             state.close_unloaded();
-            return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
+            Ok(touch.map_or(CommitStep::Done, CommitStep::Touching))
         }
-        Phase::Unloaded => {
-            let discarded = state.discard_error();
-            return Err(discarded.unwrap_or(SessionError::NotLoaded));
-        }
-        Phase::Closed if is_final => {
+        (Phase::Closed, discarded) => {
             // An explicit commit has found that the session has ended, and dropped the changes.
             state.close_unstored();
-            return Ok(CommitStep::Done);
+            discarded.map_or(Ok(CommitStep::Done), Err)
         }
-        Phase::ReadOnly(_) | Phase::Failed | Phase::Closed => {
-            return state.discard_error().map_or(Ok(CommitStep::Done), Err);
+        (Phase::ReadOnly(_) | Phase::Failed, discarded) => {
+            discarded.map_or(Ok(CommitStep::Done), Err)
         }
         // An explicit commit has taken the changes. It is running, or it was dropped.
-        Phase::Committing | Phase::Abandoned if is_final => {
-            return Err(SessionError::OutcomeUnknown);
+        (Phase::Committing | Phase::Abandoned, _) => Err(SessionError::OutcomeUnknown),
+        (Phase::Closing | Phase::ClosedUnloaded | Phase::Unstored, _) => {
+            Err(SessionError::Committed)
         }
-        Phase::Committing
-        | Phase::Abandoned
-        | Phase::Closing
-        | Phase::ClosedUnloaded
-        | Phase::Unstored => return Err(SessionError::Committed),
-        Phase::Open => state.begin_commit(is_final),
-    }
-    state.refuse_after_discard();
-    if let Some(error) = state.conflict().cloned() {
-        if !is_final {
-            // Changes that are made from now on do not belong to this commit.
-            drop(state.take_changes());
+        (Phase::Open, discarded) => {
+            state.begin_final_commit();
+            match discarded.or_else(|| state.conflict().cloned()) {
+                Some(error) => Err(error),
+                None => open_step(state, engine, true),
+            }
         }
-        return Err(error);
     }
+}
+
+/// Returns the first step of a commit that has begun.
+#[inline(always)]
+fn open_step(state: &mut SessionState, engine: &Arc<Engine>, is_final: bool) -> StepResult {
     match state.key_to_destroy() {
         Some(key) => Ok(CommitStep::Destroying(destroy(state, engine, &key), key)),
         None => first_write_step(state, engine, is_final),

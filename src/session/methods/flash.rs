@@ -32,8 +32,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         let key = key.into();
         with_json(&key, &value, |json| {
-            let mut state = self.state();
-            let state = state.writable()?;
+            let mut state = self.writable()?;
             let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);
             Ok(flashed.put_json(&key, json)?)
         })
@@ -46,8 +45,7 @@ impl Session {
     /// See [`merge`](Self::merge).
     pub fn flash_many(&self, values: impl Serialize) -> Result<(), SessionError> {
         with_json(&KeyPath::root(), &values, |json| {
-            let mut state = self.state();
-            let state = state.writable()?;
+            let mut state = self.writable()?;
             let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);
             Ok(flashed.merge_json(json)?)
         })
@@ -107,8 +105,7 @@ impl Session {
         &self,
         select: impl FnOnce(&Document) -> Result<Document, SessionError>,
     ) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
+        let mut state = self.writable()?;
         if !state.incoming_flash().is_empty() {
             let selected = select(state.incoming_flash())?;
             let reflashed = state.outgoing_flash(&self.engine, FlashPart::Reflashed);

@@ -27,10 +27,7 @@ impl Session {
     #[doc(alias = "renew")]
     #[doc(alias = "migrate")]
     pub fn regenerate(&self) -> Result<(), SessionError> {
-        let mut state = self.state();
-        Ok(state
-            .id_changeable()?
-            .regenerate(&self.engine, Duration::ZERO)?)
+        self.rotate_id(Duration::ZERO)
     }
 
     /// Gives the session a new id, like [`regenerate`](Self::regenerate), while requests with the old id
@@ -62,7 +59,8 @@ impl Session {
     #[doc(alias = "rotate")]
     pub fn rotate_id(&self, grace: Duration) -> Result<(), SessionError> {
         let mut state = self.state();
-        Ok(state.id_changeable()?.regenerate(&self.engine, grace)?)
+        state.begin_id_change(&self.writer)?;
+        Ok(state.regenerate(&self.engine, grace)?)
     }
 
     /// Returns `true` if [`regenerate`](Self::regenerate) or [`rotate_id`](Self::rotate_id) was called in
@@ -117,10 +115,11 @@ impl Session {
     ///   [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit, or over `limits.document` together
     ///   with changes of other requests. Nothing is stored, and the session can be changed and committed again.
     /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
-    ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again. Changes that
-    ///   other tasks made during the commit are dropped as well, with an
-    ///   [`Event::WriteDropped`](crate::session::Event::WriteDropped). The next commit then fails with the
-    ///   same error, and unloads the session again.
+    ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again and repeat the changes. The changes of
+    ///   all handles are dropped, also those made during the commit, with an
+    ///   [`Event::WriteDropped`](crate::session::Event::WriteDropped) for these.
+    /// - The same error again if a commit of another task was refused and dropped changes of this handle. It is
+    ///   returned once, by the next change or commit of this handle.
     /// - `Conflict` or `TooLarge` if changes that were made during an earlier commit do not fit the changes of other
     ///   requests which that commit merged. Nothing is stored, and the session is unloaded after either.
     /// - [`Committed`](SessionError::Committed) if another commit of this session is running. After the response,
@@ -136,12 +135,17 @@ impl Session {
     /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     ///
     /// # Concurrency
-    /// Changes that another task of the request makes during the commit belong to the next commit;
+    /// A commit stores the changes of all handles of the request. Its result is about those of its own handle.
+    /// So each task that commits needs a clone: an error may reach only one of two tasks with the same handle. If changes made during a refused commit are dropped and their handle makes no further change or
+    /// commit, the response is a 409 (`on_conflict`).
+    ///
+    /// Changes that another task of the request makes during the commit belong to the next commit, unless this one still
+    /// waits for its turn;
     /// `regenerate`, `rotate_id` and `destroy` fail with [`Committed`](SessionError::Committed) until it
     /// ends. If other requests changed the session meanwhile, the session contains their changes
     /// afterwards.
     #[doc(alias = "save")]
     pub fn commit(&self) -> Commit {
-        Commit::new(self.clone())
+        Commit::new(self.same_handle())
     }
 }

@@ -80,7 +80,7 @@ impl Session {
     }
 
     fn change_lifetime(&self, change: LifetimeChange) -> Result<(), SessionError> {
-        self.state().writable()?.change_lifetime(change);
+        self.writable()?.change_lifetime(change);
         Ok(())
     }
 

@@ -39,8 +39,8 @@ impl Session {
     ) -> Result<(), SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.push_json(data, &path, json)?)
         })
     }
@@ -62,8 +62,8 @@ impl Session {
     ) -> Result<bool, SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.push_unique_json(data, &path, json)?)
         })
     }
@@ -84,8 +84,8 @@ impl Session {
     ) -> Result<bool, SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.remove_value_json(data, &path, json)?)
         })
     }

@@ -115,8 +115,7 @@ impl Session {
         if !secret_fields.is_empty() {
             selected = selected.without_names(secret_fields)?;
         }
-        let mut state = self.state();
-        let state = state.writable()?;
+        let mut state = self.writable()?;
         let flashed = state.outgoing_flash(&self.engine, FlashPart::Input);
         Ok(flashed.replace(selected)?)
     }

@@ -43,6 +43,6 @@ impl Session {
         if self.engine.backend.store().tags().is_none() {
             return Err(SessionError::TagsUnsupported);
         }
-        Ok(self.state().writable()?.change_tag(tag, add)?)
+        Ok(self.writable()?.change_tag(tag, add)?)
     }
 }

@@ -65,7 +65,7 @@ impl Session {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.state().writable()?;
+        self.check_writable()?;
         let mut value: T = self.all()?;
         let (mut old, mut new) = (Vec::new(), Vec::new());
         to_json(&KeyPath::root(), &value, &mut old)?;
@@ -75,11 +75,11 @@ impl Session {
         let Some(fields) = fields else {
             return Ok((value, output));
         };
-        let before = self.state().writable()?.data().clone();
+        let before = self.state().data().clone();
         check_type::<T>(&apply_fields(RawValue::new(before.text()), &fields)?)?;
         let update = fields_update::<T>(fields.clone());
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
+        let mut state = self.writable()?;
+        let (patch, data) = state.patch_and_data();
         patch.update_fields(data, RawValue::new(&fields), update)?;
         drop(state);
         Ok((value, output))

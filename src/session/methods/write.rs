@@ -51,8 +51,8 @@ impl Session {
     ) -> Result<(), SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.put_json(data, &path, json)?)
         })
     }
@@ -76,8 +76,8 @@ impl Session {
     ) -> Result<bool, SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.put_json_if_absent(data, &path, json)?)
         })
     }
@@ -117,7 +117,7 @@ impl Session {
         T: Serialize + DeserializeOwned + Default + 'static,
     {
         let path = &path.into();
-        self.state().writable()?;
+        self.check_writable()?;
         let (mut old, mut json) = (ValueCopy::new(), Vec::new());
         loop {
             let is_found = self.copy_value(path, &mut old)?;
@@ -128,8 +128,8 @@ impl Session {
             update(&mut value);
             json.clear();
             to_json(path, &value, &mut json)?;
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             let found = data.get_path(path)?.filter(|value| !value.is_null());
             // Another task, or `update` itself, may have changed the value.
             if found == is_found.then(|| old.get()) {
@@ -145,8 +145,8 @@ impl Session {
     /// See [`put`](Self::put). [`Change`](SessionError::Change) if `values` is not an object.
     pub fn merge(&self, values: impl Serialize) -> Result<(), SessionError> {
         with_json(&KeyPath::root(), &values, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.merge_json(data, json)?)
         })
     }
@@ -178,8 +178,8 @@ impl Session {
     #[doc(alias = "set_all")]
     pub fn replace(&self, values: impl Serialize) -> Result<(), SessionError> {
         with_json(&KeyPath::root(), &values, |json| {
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             Ok(patch.replace_json(data, json)?)
         })
     }
@@ -194,8 +194,8 @@ impl Session {
     #[doc(alias = "delete")]
     pub fn forget<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<(), SessionError> {
         let path = path.into();
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
+        let mut state = self.writable()?;
+        let (patch, data) = state.patch_and_data();
         patch.forget(data, path)?;
         Ok(())
     }
@@ -221,8 +221,8 @@ impl Session {
         loop {
             let is_found = self.copy_value(path, &mut copy)?;
             let value = is_found.then(|| copy.get().deserialize()).transpose()?;
-            let mut state = self.state();
-            let (patch, data) = state.writable()?.patch_and_data();
+            let mut state = self.writable()?;
+            let (patch, data) = state.patch_and_data();
             let stored = data.get_path(path)?;
             let is_stored = stored.is_some();
             let found = stored.filter(|value| !value.is_null());
@@ -270,8 +270,8 @@ impl Session {
         amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
         let (path, amount) = (path.into(), amount.into());
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
+        let mut state = self.writable()?;
+        let (patch, data) = state.patch_and_data();
         Ok(patch.add(data, path, amount)?)
     }
 
@@ -293,8 +293,8 @@ impl Session {
         amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
         let (path, amount) = (path.into(), amount.into());
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
+        let mut state = self.writable()?;
+        let (patch, data) = state.patch_and_data();
         Ok(patch.subtract(data, path, amount)?)
     }
 
@@ -308,8 +308,8 @@ impl Session {
     /// # Concurrency
     /// Values that another request writes at the same time stay.
     pub fn clear(&self) -> Result<(), SessionError> {
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
+        let mut state = self.writable()?;
+        let (patch, data) = state.patch_and_data();
         patch.clear(data);
         Ok(())
     }

@@ -134,6 +134,7 @@ pub(super) fn refusal(error: RebaseError, stored: &DecodedRecord) -> SessionErro
 impl SessionState {
     /// Moves the changes since the last commit out of the state. Reads still see them.
     pub(in crate::session) fn take_changes(&mut self) -> Box<Changes> {
+        self.writers.take();
         let later = Patch::new(self.patch.limits());
         Box::new(Changes {
             base: self.base.clone(),
@@ -164,6 +165,7 @@ impl SessionState {
         &mut self,
         changes: Changes,
     ) -> Result<(), SessionError> {
+        self.writers.restore();
         self.pending_base = None;
         let later = std::mem::replace(&mut self.patch, changes.patch);
         self.patch.append(later);

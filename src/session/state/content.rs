@@ -146,7 +146,7 @@ impl SessionState {
             self.accessed = true;
             self.patch.set_limits(engine.policy.limits);
         }
-        self.id_changeable()?;
+        self.check_id_changeable()?;
         self.changed = true;
         // An explicit commit may have confirmed a new id.
         let was_stored = self.version.is_some() || self.identity.is_confirmed();
@@ -165,7 +165,7 @@ impl SessionState {
         self.same_visitor = false;
         self.clear_content();
         // Discarded changes would have been destroyed too.
-        self.discard_error = None;
+        self.writers.forget_changes();
         self.lifetime = Lifetime::from_creation(engine.clock.now());
         Ok(())
     }

@@ -14,6 +14,7 @@ mod record;
 mod savepoint;
 mod storage;
 mod tag_state;
+mod writers;
 mod writing;
 
 use std::sync::Arc;
@@ -29,11 +30,12 @@ pub(in crate::session) use self::{
     flash_state::FlashPart,
     phase::{IdStatus, Phase, Regeneration},
     record::{DecodedRecord, StoredRecord, decode},
-    storage::{LoadMode, PendingRead},
+    storage::{LoadMode, Lookup, PendingRead},
+    writers::WriterId,
 };
 use self::{
     flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint,
-    tag_state::TagState,
+    tag_state::TagState, writers::Writers,
 };
 use super::{
     Event, ReadOnlyReason, SessionError,
@@ -88,9 +90,10 @@ pub(super) struct SessionState {
     /// Changes made during an explicit commit do not fit what that commit stored. Every later commit fails with
     /// this error, until the session is unloaded.
     conflict: Option<SessionError>,
-    /// The error of an explicit commit that unloaded the session, while other tasks had changed it. Boxed, to keep the
-    /// state small.
-    discard_error: Option<Box<SessionError>>,
+    /// The handles that have changed the session.
+    writers: Writers,
+    /// How often a refused commit has unloaded the session.
+    unloads: u32,
     /// The error of the load that failed, in the phase `Failed` until the response takes it. Boxed, to keep
     /// the state small.
     load_error: Option<Box<SessionError>>,
@@ -166,7 +169,7 @@ impl SessionState {
         self.identity.reset();
         if self.accessed {
             self.clear_content();
-            self.discard_error = None;
+            self.writers.reset();
         }
         self.regenerated = false;
         self.savepoint = None;
@@ -235,27 +238,53 @@ impl SessionState {
         }
     }
 
-    /// Fails if the session cannot be changed.
-    pub(super) fn writable(&mut self) -> Result<&mut Self, SessionError> {
+    /// Begins a change by a handle.
+    #[inline]
+    pub(super) fn begin_change(&mut self, writer: &WriterId) -> Result<(), SessionError> {
+        self.check_change(writer)?;
+        self.writers.note_change(writer);
+        Ok(())
+    }
+
+    /// Fails if the session cannot be changed, or if a refused commit has discarded former changes of the handle,
+    /// which was not reported to it.
+    #[inline]
+    pub(super) fn check_change(&mut self, writer: &WriterId) -> Result<(), SessionError> {
+        self.check_discards(writer)?;
+        self.check_writable()
+    }
+
+    #[inline]
+    fn check_writable(&self) -> Result<(), SessionError> {
         match self.phase {
-            Phase::Open | Phase::Committing => Ok(self),
-            Phase::ReadOnly(reason) => Err(SessionError::ReadOnly(reason)),
-            Phase::Unloaded => Err(SessionError::NotLoaded),
-            Phase::Failed => Err(self.failure()),
-            Phase::Abandoned
-            | Phase::Closing
-            | Phase::Closed
-            | Phase::ClosedUnloaded
-            | Phase::Unstored => Err(SessionError::Committed),
+            Phase::Open | Phase::Committing => Ok(()),
+            _ => Err(self.refusal()),
         }
+    }
+
+    /// Returns the reason why the session cannot be changed.
+    #[cold]
+    fn refusal(&self) -> SessionError {
+        match self.phase {
+            Phase::ReadOnly(reason) => SessionError::ReadOnly(reason),
+            Phase::Unloaded => SessionError::NotLoaded,
+            Phase::Failed => self.failure(),
+            _ => SessionError::Committed,
+        }
+    }
+
+    /// Begins a change of the id by a handle.
+    pub(super) fn begin_id_change(&mut self, writer: &WriterId) -> Result<(), SessionError> {
+        self.check_id_changeable()?;
+        self.begin_change(writer)
     }
 
     /// Fails if the session cannot get a new id or be destroyed. An explicit commit that is running
     /// must end first, since it stores the session under its present id.
-    pub(super) fn id_changeable(&mut self) -> Result<&mut Self, SessionError> {
+    fn check_id_changeable(&self) -> Result<(), SessionError> {
         match self.phase {
             Phase::Committing => Err(SessionError::Committed),
-            _ => self.writable(),
+            _ => self.check_writable(),
         }
     }
 
@@ -270,20 +299,19 @@ impl SessionState {
         }
     }
 
-    /// Starts a commit of an open session.
-    pub(super) fn begin_commit(&mut self, is_final: bool) {
-        self.phase = if is_final {
-            Phase::Closing
-        } else {
-            Phase::Committing
-        };
+    /// Starts the final commit of an open session.
+    pub(super) fn begin_final_commit(&mut self) {
+        self.phase = Phase::Closing;
     }
 
     /// Ends a commit that has nothing to store. After an explicit commit, the session can be changed and committed
     /// again.
     pub(super) fn end_unchanged(&mut self) {
         match self.phase {
-            Phase::Committing => self.phase = Phase::Open,
+            Phase::Committing => {
+                self.phase = Phase::Open;
+                self.writers.on_stored();
+            }
             Phase::Closing => self.phase = Phase::Closed,
             _ => {}
         }

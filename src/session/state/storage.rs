@@ -39,6 +39,8 @@ pub(in crate::session) struct Lookup {
     begun: Timestamp,
     /// The new expiry of the record, or zero if the read does not touch it. An option would be larger.
     expiry: Timestamp,
+    /// How often the session had been unloaded.
+    unloads: u32,
 }
 
 impl Lookup {
@@ -149,6 +151,7 @@ impl SessionState {
                 key,
                 begun,
                 expiry: expiry.unwrap_or_default(),
+                unloads: self.unloads,
             },
         }
     }
@@ -157,6 +160,12 @@ impl SessionState {
     fn begin_next_read(&mut self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
         self.renews = false;
         self.begin_read(engine, key, now)
+    }
+
+    /// Returns `true` if the read is of the present id, and the session was not unloaded since it began. Other results
+    /// are older than what this request knows.
+    pub(in crate::session) fn is_current(&self, lookup: &Lookup) -> bool {
+        self.has_key(&lookup.key) && self.unloads == lookup.unloads
     }
 
     /// Ends the load with the result of the read. If the id is dead and the request carried others,
