@@ -276,8 +276,12 @@ fn respond<T: Send + Unpin + 'static>(
     };
     let inner = Arc::clone(inner);
     StoreFuture::new(async move {
-        let synced = synced.await.map_err(|_| inner.shutdown_error());
-        store_result(operation, synced.map(|()| value))
+        let synced = match synced.await {
+            // The commit thread also drops receivers after a panic and a sync.
+            Err(_) if !inner.engine.log.is_durable(position) => Err(inner.shutdown_error()),
+            _ => Ok(value),
+        };
+        store_result(operation, synced)
     })
 }
 

@@ -148,7 +148,10 @@ pub enum FileError {
         reason: Arc<str>,
     },
     /// A thread of the store panicked. The store accepts no more writes until it is opened again. Reads continue, and
-    /// [`flush`](super::FileStore::flush) and [`close`](super::FileStore::close) sync what was acknowledged before.
+    /// what was acknowledged before is synced. If that fails or panics as well, reads of what is not synced fail with
+    /// [`Durability::Always`](super::Durability::Always).
+    ///
+    /// [`flush`](super::FileStore::flush) and [`close`](super::FileStore::close) sync after the panic, too.
     #[error(
         "session directory {}: a thread of the store panicked, no more writes are accepted; report this \
          defect with the message of the panic and open the store again", path.display()

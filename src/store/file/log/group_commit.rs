@@ -107,6 +107,8 @@ pub(crate) type SyncReceiver = oneshot::Receiver<()>;
 pub(crate) type WriteReceiver = oneshot::Receiver<Result<WriteReply, FileError>>;
 
 /// Ends the work of the thread on drop, also after a panic. No writer waits for a thread that has ended.
+///
+/// After a panic, syncs once. Otherwise no thread would sync what was appended before, and readers would not see it.
 struct CommitThreadGuard<'a>(&'a GroupCommit, &'a FileEngine);
 
 impl Drop for CommitThreadGuard<'_> {
@@ -114,6 +116,8 @@ impl Drop for CommitThreadGuard<'_> {
         let Self(group_commit, engine) = self;
         if thread::panicking() {
             engine.log.poison_after_panic();
+            // A second panic would abort the process. After it, a flush can sync.
+            let _ = catch_unwind(AssertUnwindSafe(|| engine.log.sync()));
         }
         let mut state = lock(&group_commit.state);
         state.ended = true;
@@ -202,18 +206,23 @@ impl GroupCommit {
     /// Runs the thread for [`Durability::Always`](crate::store::file::Durability::Always): commits one
     /// group after the other until it is stopped.
     pub(crate) fn run_always(&self, engine: &FileEngine) {
+        // After a panic, it is dropped after the guard, so that its waiters see the guard's sync.
+        let mut group;
         let _guard = CommitThreadGuard(self, engine);
         let (mut expected, mut linger) = (1, Duration::ZERO);
-        while let Some(group) = self.next_group(expected, linger) {
+        while let Some(next) = self.next_group(expected, linger) {
+            group = next;
             let (began, members) = (Instant::now(), group.len());
-            expected = members + self.commit(engine, group);
+            expected = members + self.commit(engine, &mut group);
+            // Drops the receivers that were not answered.
+            drop(group);
             linger = linger_after(began.elapsed());
         }
     }
 
     /// Appends the group's writes, syncs, and answers if that succeeded. Returns the number of writers that came
     /// meanwhile.
-    fn commit(&self, engine: &FileEngine, mut group: CommitGroup) -> usize {
+    fn commit(&self, engine: &FileEngine, group: &mut CommitGroup) -> usize {
         let replies = engine.write_group(&group.writes);
         // The data may belong to the user, whose destructor may panic.
         drop(UserItems(take(&mut group.writes)));

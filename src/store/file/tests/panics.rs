@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt::Debug,
     future::Future,
     io::ErrorKind,
     pin::Pin,
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use super::{
     super::{
         Durability, FileError, FileEvent, FileStore,
-        async_ops::{FileInner, write_grouped},
+        async_ops::{FileInner, read_record, write_grouped},
         recover,
     },
     disk::{Crash, Fault, SimDisk},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, StoreError, StoreFuture, WriteOutcome, WriteRequest},
+    store::{Expected, ReadOutcome, StoreError, StoreFuture, WriteOutcome, WriteRequest},
 };
 
 const LIFE: Duration = Duration::from_secs(60);
@@ -63,9 +64,38 @@ async fn answer<T>(future: impl Future<Output = T>) -> T {
     answered.expect("the future hangs")
 }
 
-/// Asserts that the store refuses a write, after an error of the disk or a panic.
-async fn assert_stopped(write: StoreFuture<WriteOutcome>) {
-    let error: StoreError = answer(write).await.unwrap_err();
+/// Appends a record, and does not sync it.
+fn append(inner: &FileInner) {
+    let request = WriteRequest::new(&KEY, "data", LIFE, Expected::Any);
+    inner.engine.write(&request).unwrap();
+}
+
+/// Asserts that a read returns the record.
+async fn assert_found(read: StoreFuture<ReadOutcome>) {
+    let read = answer(read).await.unwrap();
+    assert!(matches!(read, ReadOutcome::Found(_)), "{read:?}");
+}
+
+/// Returns the number of records that survive a power failure.
+fn durable_records(disk: &SimDisk, seed: u64) -> u64 {
+    let inner = open(&disk.crash(Crash::Power(seed), None));
+    inner.engine.stats().records
+}
+
+/// Panics at the next operations of the disk, which are not executed.
+fn panic_at_next(disk: &SimDisk, panics: usize) {
+    let again = disk.clone();
+    disk.set_hook(disk.operations(), move || {
+        if panics > 1 {
+            panic_at_next(&again, panics - 1);
+        }
+        panic!("a defect of the store")
+    });
+}
+
+/// Asserts that the store refuses an operation, after an error of the disk or a panic.
+async fn assert_stopped<T: Debug + Unpin>(operation: StoreFuture<T>) {
+    let error: StoreError = answer(operation).await.unwrap_err();
     let source = error.source().unwrap().downcast_ref();
     assert!(
         matches!(
@@ -226,13 +256,78 @@ async fn no_operation_waits_for_a_maintenance_thread_that_panicked() {
     assert_stopped(put(&inner, "data")).await;
 }
 
+#[tokio::test]
+async fn after_a_panic_of_the_commit_thread_reads_see_what_was_appended() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    append(&inner);
+    let mut waiting = [(); 2].map(|()| read_record(&inner, KEY, None));
+    waiting.iter_mut().for_each(poll_panicking);
+    panic_at_next(&disk, 1);
+    let commits = start_commits(&inner);
+    commits.join().expect_err("the thread panicked");
+    for read in waiting {
+        assert_found(read).await;
+    }
+    assert_found(read_record(&inner, KEY, None)).await;
+    assert_stopped(put(&inner, "data")).await;
+    (0..8).for_each(|seed| assert_eq!(durable_records(&disk, seed), 1));
+}
+
+#[test]
+fn after_a_panic_of_the_interval_thread_what_was_appended_is_synced() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    append(&inner);
+    inner.group_commit.mark_dirty();
+    panic_at_next(&disk, 1);
+    let commits = start(&inner, |inner| {
+        let interval = Duration::from_nanos(1);
+        inner.group_commit.run_interval(&inner.engine, interval);
+    });
+    commits.join().expect_err("the thread panicked");
+    (0..8).for_each(|seed| assert_eq!(durable_records(&disk, seed), 1));
+}
+
+#[tokio::test]
+async fn after_two_panics_of_the_commit_thread_a_flush_makes_reads_succeed() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    append(&inner);
+    let mut waiting = read_record(&inner, KEY, None);
+    poll_panicking(&mut waiting);
+    panic_at_next(&disk, 2);
+    let commits = start_commits(&inner);
+    commits.join().expect_err("the thread panicked");
+    // Neither acknowledges what is not synced.
+    assert_stopped(waiting).await;
+    assert_stopped(read_record(&inner, KEY, None)).await;
+    inner.engine.log.sync().unwrap();
+    assert_found(read_record(&inner, KEY, None)).await;
+}
+
+#[tokio::test]
+async fn after_a_panic_and_a_failed_sync_reads_of_what_is_not_synced_fail() {
+    let disk = SimDisk::with_fault(None);
+    let inner = open(&disk);
+    append(&inner);
+    let mut waiting = read_record(&inner, KEY, None);
+    poll_panicking(&mut waiting);
+    panic_at_next(&disk, 1);
+    disk.set_fault(disk.operations(), Fault::Once(ErrorKind::Other));
+    let commits = start_commits(&inner);
+    commits.join().expect_err("the thread panicked");
+    assert_stopped(waiting).await;
+    assert_stopped(read_record(&inner, KEY, None)).await;
+}
+
 #[test]
 fn after_a_panic_of_a_thread_what_was_acknowledged_is_still_synced() {
     let disk = SimDisk::with_fault(None);
     let inner = open(&disk);
-    let request = WriteRequest::new(&KEY, "data", LIFE, Expected::Any);
-    inner.engine.write(&request).unwrap();
+    append(&inner);
     inner.engine.log.poison_after_panic();
+    let request = WriteRequest::new(&KEY, "data", LIFE, Expected::Any);
     let refused = inner.engine.write(&request).map(drop).unwrap_err();
     assert!(matches!(refused, FileError::Panicked { .. }), "{refused}");
     // A close reports that the store has stopped.
@@ -246,8 +341,7 @@ fn after_a_panic_of_a_thread_what_was_acknowledged_is_still_synced() {
 fn after_a_panic_a_sync_that_failed_is_not_repeated() {
     let disk = SimDisk::with_fault(None);
     let inner = open(&disk);
-    let request = WriteRequest::new(&KEY, "data", LIFE, Expected::Any);
-    inner.engine.write(&request).unwrap();
+    append(&inner);
     inner.engine.log.poison_after_panic();
     disk.set_fault(disk.operations(), Fault::Once(ErrorKind::Other));
     for _ in 0..2 {
