@@ -527,9 +527,10 @@ impl AppendLog {
         let mut known_entries = lock(&self.sync_lock);
         self.check_syncable()?;
         let (ended, active, end) = {
-            let mut writer = self.lock();
+            let writer = self.lock();
             let active = Arc::clone(&writer.active);
-            (take(&mut writer.unsynced), active, writer.end_position())
+            // A segment leaves the list only after its sync, so that a panic here loses none.
+            (writer.unsynced.clone(), active, writer.end_position())
         };
         let is_durable = end.pack() <= self.durable.load(Ordering::Acquire);
         if !is_durable {
@@ -543,6 +544,10 @@ impl AppendLog {
         // Data in a file that was deleted meanwhile is not durable.
         self.check_after_sync(&mut known_entries, &active)?;
         self.durable.fetch_max(end.pack(), Ordering::AcqRel);
+        if !ended.is_empty() {
+            // Only syncs remove segments, and they run one at a time. Later ones were added at the end.
+            self.lock().unsynced.drain(..ended.len());
+        }
         Ok(())
     }
 }

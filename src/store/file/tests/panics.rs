@@ -5,6 +5,7 @@ use std::{
     fmt::Debug,
     future::Future,
     io::ErrorKind,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -319,6 +320,25 @@ async fn after_a_panic_and_a_failed_sync_reads_of_what_is_not_synced_fail() {
     commits.join().expect_err("the thread panicked");
     assert_stopped(waiting).await;
     assert_stopped(read_record(&inner, KEY, None)).await;
+}
+
+#[test]
+fn after_a_sync_that_panicked_the_next_one_syncs_all_segments() {
+    for seed in 0..8 {
+        let disk = SimDisk::with_fault(None);
+        let inner = open(&disk);
+        for number in 0..20 {
+            let key = StoreKey::from_bytes([number; StoreKey::LEN]);
+            let request = WriteRequest::new(&key, vec![number; 1000], LIFE, Expected::Any);
+            inner.engine.write(&request).unwrap();
+        }
+        assert!(inner.engine.log.segment_count() > 3);
+        panic_at_next(&disk, 1);
+        let sync = AssertUnwindSafe(|| inner.engine.log.sync());
+        assert!(catch_unwind(sync).is_err(), "the sync panics");
+        inner.engine.log.sync().unwrap();
+        assert_eq!(durable_records(&disk, seed), 20);
+    }
 }
 
 #[test]
