@@ -57,7 +57,7 @@ pub(crate) struct AppendLog {
     /// All segments, including the next one; changed only under the `writer` lock.
     pub(super) segments: RwLock<SegmentMap<Arc<Segment>>>,
     /// Held during a sync and the check of paths after it, so that syncs run one at a time.
-    sync_lock: Mutex<KnownEntries>,
+    pub(crate) sync_lock: Mutex<KnownEntries>,
     /// Everything before this packed [`Position`] is durable.
     durable: AtomicU64,
     /// Set if the clock was behind the log at the opening.
@@ -549,6 +549,18 @@ impl AppendLog {
             self.lock().unsynced.drain(..ended.len());
         }
         Ok(())
+    }
+
+    /// Makes a segment durable to which nothing is appended meanwhile.
+    pub(super) fn sync_segment(&self, segment: &Segment) -> Result<(), FileError> {
+        // The system reports an error of the disk to only one of two concurrent syncs of a file. The other one
+        // would acknowledge data that is lost.
+        let _syncing = lock(&self.sync_lock);
+        self.check_syncable()?;
+        if segment.id < self.durable().segment {
+            return Ok(());
+        }
+        segment.file.sync().map_err(|error| self.poison(&error))
     }
 }
 

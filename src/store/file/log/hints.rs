@@ -59,7 +59,7 @@ impl AppendLog {
     }
 
     fn sync_and_read(&self, segment: &Segment) -> Result<Vec<u8>, FileError> {
-        segment.file.sync().map_err(|error| self.poison(&error))?;
+        self.sync_segment(segment)?;
         segment.read_all(self.disk())
     }
 

@@ -1,6 +1,13 @@
 //! Hint files: their size, the space that they take, and hints that must not be used.
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -79,6 +86,21 @@ fn mutations_that_fill_the_store_while_a_hint_is_written_leave_its_space_free() 
         }
     }
     assert_eq!((written, refused), (2, 1));
+}
+
+/// A second sync of the segment would not see an error that the first one reports.
+#[test]
+fn a_segment_is_synced_for_its_hint_while_no_other_sync_runs() {
+    let (disk, engine, segment) = store_with_room();
+    let (other, is_alone) = (Arc::clone(&engine), Arc::new(AtomicBool::new(false)));
+    let seen = Arc::clone(&is_alone);
+    let hook = move || {
+        let is_locked = other.log.sync_lock.try_lock().is_err();
+        seen.store(is_locked, Ordering::Relaxed);
+    };
+    disk.set_hook(disk.operations(), hook);
+    engine.log.write_hint(&segment).unwrap();
+    assert!(is_alone.load(Ordering::Relaxed));
 }
 
 #[test]
