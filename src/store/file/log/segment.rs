@@ -17,6 +17,9 @@ use crate::store::file::{
     },
 };
 
+/// Maximum number of bytes that are written again at a time.
+const REWRITE_BYTES: u64 = 1 << 20;
+
 /// An open segment file.
 pub(crate) struct Segment {
     pub(crate) id: u32,
@@ -99,6 +102,22 @@ impl Segment {
         let bytes = crate::store::file::disk::read_all(self.file.as_ref());
         let path = || disk.locate(&file_names::segment(self.id));
         bytes.map_err(|error| FileError::io("read", path(), error))
+    }
+
+    /// Writes the frames from `offset` on again, so that the next sync writes them to the disk.
+    pub(crate) fn rewrite_from(&self, mut offset: u64) -> io::Result<()> {
+        let mut chunk = Vec::new();
+        loop {
+            let rest = u64::from(self.end()).saturating_sub(offset);
+            chunk.resize(rest.min(REWRITE_BYTES) as usize, 0);
+            let len = self.file.read_at(&mut chunk, offset)?;
+            chunk.truncate(len);
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            self.file.write_at(&chunk, offset)?;
+            offset += len as u64;
+        }
     }
 
     /// Frees the space of a segment whose frames are not needed, and marks it as compacted first.

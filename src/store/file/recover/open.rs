@@ -11,7 +11,7 @@ use crate::store::file::{
     compact::segment::Compactor,
     disk::Disk,
     encryption::RecordCipher,
-    error::FileError,
+    error::{FileError, is_full},
     event::FileEvent,
     finding::{Finding, FindingKind},
     format::{
@@ -246,6 +246,7 @@ impl RecoveredLog {
         }
         let (newest, first_expiry) = (self.replay.time, self.replay.first_expiry);
         let (end, segments, total) = self.end_of_log(disk.as_ref())?;
+        self.rewrite_unsynced(disk.as_ref(), &segments)?;
         let usage = SpaceUsage {
             total,
             live: self.replay.index.live_bytes(),
@@ -292,6 +293,38 @@ impl RecoveredLog {
         engine.unlist_refused();
         engine.index_encrypted_tags()?;
         Ok(engine)
+    }
+
+    /// Writes again what may not be on the disk.
+    ///
+    /// If an earlier process could not sync it, the system may have it in memory only and take it for written. A
+    /// sync then succeeds, and the log would record that it is durable.
+    fn rewrite_unsynced(
+        &self,
+        disk: &dyn Disk,
+        segments: &SegmentMap<Arc<Segment>>,
+    ) -> Result<(), FileError> {
+        let durable = self.replay.durable;
+        for segment in segments.values() {
+            // A segment is synced before its hint is written. Those of version 1 are copied.
+            let is_synced = segment.id < durable.segment || segment.is_hint_done();
+            if is_synced || segment.format == LogFormat::V1 {
+                continue;
+            }
+            let offset = match segment.id == durable.segment {
+                true => durable.offset.into(),
+                false => SEGMENT_HEAD_LEN as u64,
+            };
+            match segment.rewrite_from(offset) {
+                // On a full disk, reads are possible.
+                Err(error) if !is_full(&error) => {
+                    let path = disk.locate(&file_names::segment(segment.id));
+                    return Err(FileError::io("write again", path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Returns the number of the segment to append to.

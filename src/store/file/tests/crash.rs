@@ -1,11 +1,15 @@
 //! The disk fails, or the machine stops, at every single operation of a workload.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use super::{
-    super::{Durability, FileError},
+    super::{Durability, FileError, log::engine::FileEngine},
     disk::{Crash, Fault, SimDisk},
-    workload::{Workload, check_sizes},
+    workload::{self, Workload, check_sizes},
+};
+use crate::{
+    id::StoreKey,
+    store::{Expected, WriteRequest},
 };
 
 const STEPS: usize = 120;
@@ -179,5 +183,34 @@ fn after_the_directory_was_moved_nothing_is_acknowledged_as_durable() {
             );
             workload.check_after(&disk.crash(Crash::Power(at as u64), None));
         });
+    }
+}
+
+/// After a failed sync the system may take data that only the memory has for written.
+#[test]
+fn after_a_failed_sync_the_next_opening_writes_the_data_again() {
+    let clock = workload::clock();
+    let write = |engine: &FileEngine, number: u8| {
+        let key = StoreKey::from_bytes([number; StoreKey::LEN]);
+        let life = Duration::from_secs(60);
+        let request = WriteRequest::new(&key, vec![number; 500], life, Expected::Any);
+        engine.write(&request).map(drop).unwrap();
+    };
+    for seed in 0..8 {
+        let disk = SimDisk::with_fault(None);
+        let engine = workload::open(&disk, &clock).unwrap();
+        write(&engine, 0);
+        engine.log.sync().unwrap();
+        // They are in several segments.
+        (1..20).for_each(|number| write(&engine, number));
+        disk.break_down();
+        engine.log.sync().unwrap_err();
+        let disk = disk.restart();
+        let engine = workload::open(&disk, &clock).unwrap();
+        write(&engine, 20);
+        engine.log.sync().unwrap();
+        let disk = disk.crash(Crash::Power(seed), None);
+        let engine = workload::open(&disk, &clock).expect("synced data is lost");
+        assert_eq!(engine.stats().records, 21);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
+    mem::take,
     path::Path,
     sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
@@ -215,6 +216,18 @@ impl SimDisk {
         change(&mut content.written);
         content.durable = content.written.clone();
         content.pending.clear();
+    }
+
+    /// Returns the disk for another process. The machine continues, so data that is not durable is kept.
+    pub(super) fn restart(&self) -> Self {
+        let state = self.0.lock().unwrap();
+        Self(Arc::new(Mutex::new(SimState {
+            contents: state.contents.clone(),
+            entries: state.entries.clone(),
+            durable_entries: state.durable_entries.clone(),
+            pending_entries: state.pending_entries.clone(),
+            ..SimState::default()
+        })))
     }
 
     /// Returns the disk after a crash, with a fault of its own.
@@ -475,11 +488,14 @@ impl DiskFile for SimFile {
         drop(self.0.device().read());
         self.0.step(|state, complete| {
             let content = &mut state.contents[self.1];
-            if complete {
-                content.durable = content.written.clone();
-            }
             // After a failed sync the system marks the pages as clean, so their data is never written.
-            content.pending.clear();
+            for change in take(&mut content.pending) {
+                match change {
+                    _ if !complete => {}
+                    Change::Write(at, data) => write(&mut content.durable, at, &data),
+                    Change::Truncate(len) => content.durable.truncate(len),
+                }
+            }
             Ok(())
         })
     }
