@@ -8,7 +8,8 @@ use crate::{clock::Timestamp, error_chain::ErrorChain};
 /// A listener for the events of a file store.
 ///
 /// The store calls it on the thread where the event arose, often a background thread of the store.
-/// It must be quick and must not call the store. The store catches and ignores its panics.
+/// It must be quick and must not call the store. The store catches and ignores its panics. It must not drop the
+/// last handle of the store either, since that closes the store: some events are emitted while the store holds a lock.
 pub trait FileEventListener: Send + Sync + 'static {
     /// Handles one event.
     fn on_event(&self, event: &FileEvent<'_>);
