@@ -228,18 +228,30 @@ fn resident() -> u64 {
     number.expect("the kernel has this statistic")
 }
 
-/// Creates as many sessions again as the store may have, so that each creation evicts, and prints the times of the calls.
+/// Creates as many sessions again as the store may have, so that each creation evicts, and prints the times of the calls:
+/// on one thread, on two and on four.
 fn create_at_limit(sessions: u64) {
-    let store = builder(sessions).build();
-    for number in 0..sessions {
-        create(&store, number, TTL);
-    }
-    let more = sessions..2 * sessions;
-    let times = more.map(|number| create(&store, number, TTL)).collect();
-    let stored = store.stats().records;
-    assert!(stored <= sessions, "{stored} sessions are over the limit");
     println!("{sessions} sessions of {DATA} B more than the limit of {sessions}");
-    print_times("  creations", times);
+    for threads in [1, 2, 4] {
+        let store = builder(sessions).build();
+        for number in 0..sessions {
+            create(&store, number, TTL);
+        }
+        let began = Instant::now();
+        let times: Vec<Vec<Duration>> = thread::scope(|scope| {
+            let spawn = |first: u64| {
+                let more = (sessions + first..2 * sessions).step_by(threads);
+                let store = &store;
+                scope.spawn(move || more.map(|number| create(store, number, TTL)).collect())
+            };
+            let spawned: Vec<_> = (0..threads as u64).map(spawn).collect();
+            let joined = spawned.into_iter().map(|it| it.join());
+            joined.map(|it| it.expect("no call panics")).collect()
+        });
+        println!("  {threads} threads in {:?}", began.elapsed());
+        assert_eq!(store.stats().records, sessions, "each call evicts one");
+        print_times("  creations", times.concat());
+    }
 }
 
 fn grow_all(sessions: u64) {

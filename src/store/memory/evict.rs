@@ -1,11 +1,14 @@
 //! Eviction of records and tombstones when a limit is exceeded.
 
 use super::{
-    eviction_pool::EvictionCandidate,
+    eviction_pool::{EvictionCandidate, EvictionPool},
     slot::{LiveRecord, TableSlot},
     table::Table,
 };
-use crate::{id::StoreKey, sync::atomic::Ordering::Relaxed};
+use crate::{
+    id::StoreKey,
+    sync::{atomic::Ordering::Relaxed, lock},
+};
 
 /// One in eight sampled records is evicted. A sample has at least eight records, unless there are too many other
 /// entries between them.
@@ -19,9 +22,24 @@ const VISITED_PER_EVICTION: usize = 128;
 
 impl Table {
     /// Evicts records until the store is within its limits, but not `written`, the record just
-    /// written.
+    /// written. The caller holds no entry of the record map.
     pub(super) fn make_room(&self, written: &StoreKey) {
-        while self.exceeds_limits() && self.evict_record(written) {}
+        while self.exceeds_limits() && self.evict_excess(written) {}
+    }
+
+    /// Evicts one record if a limit is exceeded, but not `written`. Returns `false` if there is no other.
+    ///
+    /// Checks and evicts under one lock. Otherwise calls at the same time could evict a record each for the same
+    /// excess.
+    fn evict_excess(&self, written: &StoreKey) -> bool {
+        let mut pool = lock(&self.eviction_pool);
+        if !self.exceeds_limits() {
+            return true;
+        }
+        let evicted = self.evict_record(&mut pool, written);
+        // The destructor of the record's data may use the store.
+        drop(pool);
+        evicted.is_some()
     }
 
     /// Evicts tombstones until the store is within its limit, but not `written`, the tombstone just
@@ -43,21 +61,25 @@ impl Table {
             || self.counters.bytes() > self.settings.max_bytes
     }
 
-    /// Removes one record, but not `written`. Returns `false` if there is no other.
-    fn evict_record(&self, written: &StoreKey) -> bool {
+    /// Removes one record, but not `written`, and returns it. Returns `None` if there is no other.
+    fn evict_record(&self, pool: &mut EvictionPool, written: &StoreKey) -> Option<TableSlot> {
         loop {
-            match self.eviction_pool.pop() {
+            match pool.pop() {
                 Some((_, _, key)) if key == *written => {}
-                Some(candidate) if self.evict(candidate) => return true,
-                Some(_) => {}
-                None if self.sample_records(written) => {}
-                None => return false,
+                Some(candidate) => {
+                    let evicted = self.evict(candidate);
+                    if evicted.is_some() {
+                        return evicted;
+                    }
+                }
+                None if self.sample_records(pool, written) => {}
+                None => return None,
             }
         }
     }
 
-    /// Removes a record if it is the same as in the sample.
-    fn evict(&self, (expires, version, key): EvictionCandidate) -> bool {
+    /// Removes a record if it is the same as in the sample, and returns it.
+    fn evict(&self, (expires, version, key): EvictionCandidate) -> Option<TableSlot> {
         let mut has_ended = false;
         let removed = self.remove_if(&key, |slot, now| {
             has_ended = slot.has_ended(now);
@@ -69,16 +91,16 @@ impl Table {
             false => &self.counters.evicted,
         };
         counter.fetch_add(u64::from(removed.is_some()), Relaxed);
-        removed.is_some()
+        removed
     }
 
     /// Adds the first to expire of some records, without `written`, to the pool. Returns `false` if there is no
     /// record.
-    fn sample_records(&self, written: &StoreKey) -> bool {
+    fn sample_records(&self, pool: &mut EvictionPool, written: &StoreKey) -> bool {
         let partitions = self.slots.partitions();
         let (mut sample, mut visited) = (Vec::new(), 0);
         for _ in partitions {
-            let next = self.eviction_pool.next_partition(partitions.len());
+            let next = pool.next_partition(partitions.len());
             let Some(partition) = partitions.get(next) else {
                 break;
             };
@@ -101,7 +123,7 @@ impl Table {
         let taken = wanted.clamp(1, sample.len());
         sample.select_nth_unstable(taken - 1);
         sample.truncate(taken);
-        self.eviction_pool.add(sample);
+        pool.add(sample);
         true
     }
 }

@@ -1,15 +1,6 @@
 //! The records that are evicted next.
 
-use crate::{
-    clock::Timestamp,
-    id::StoreKey,
-    store::Version,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-        lock,
-    },
-};
+use crate::{clock::Timestamp, id::StoreKey, store::Version};
 
 /// The expiry, the version and the key of a record at the time of the sample. If the record was written or touched
 /// since, it is not evicted.
@@ -19,24 +10,26 @@ pub(super) type EvictionCandidate = (Timestamp, Version, StoreKey);
 #[derive(Default)]
 pub(super) struct EvictionPool {
     /// In descending order.
-    candidates: Mutex<Vec<EvictionCandidate>>,
-    partition: AtomicUsize,
+    candidates: Vec<EvictionCandidate>,
+    partition: usize,
 }
 
 impl EvictionPool {
     /// Removes the candidate that expires first, and returns it.
-    pub(super) fn pop(&self) -> Option<EvictionCandidate> {
-        lock(&self.candidates).pop()
+    pub(super) fn pop(&mut self) -> Option<EvictionCandidate> {
+        self.candidates.pop()
     }
 
-    pub(super) fn add(&self, mut sample: Vec<EvictionCandidate>) {
-        let mut candidates = lock(&self.candidates);
-        candidates.append(&mut sample);
-        candidates.sort_unstable_by(|one, other| other.cmp(one));
+    pub(super) fn add(&mut self, mut sample: Vec<EvictionCandidate>) {
+        self.candidates.append(&mut sample);
+        self.candidates
+            .sort_unstable_by(|one, other| other.cmp(one));
     }
 
     /// Returns the number of the partition to sample next.
-    pub(super) fn next_partition(&self, partitions: usize) -> usize {
-        self.partition.fetch_add(1, Relaxed) % partitions
+    pub(super) const fn next_partition(&mut self, partitions: usize) -> usize {
+        let next = self.partition % partitions;
+        self.partition = next + 1;
+        next
     }
 }

@@ -51,10 +51,10 @@ const PAGE: usize = 1_024;
 ///   records until it is within both limits. It samples parts of the store in turn, usually at least
 ///   eight records, and evicts an eighth of the sample: the records that expire first. A record that was
 ///   written or touched since the sample is not evicted. Since a touch moves the expiry, this approximates
-///   least recently used if all sessions have the same time to live. The record just written is never
-///   evicted. `destroy` of a session writes a fence first, so it evicts other records from a full store, even if the
-///   session was never stored. Concurrent writers may exceed a limit, or fall below it, by the records that they are
-///   writing. `max_bytes` counts data and tags. A session takes about 210 bytes more, and about 150 more
+///   least recently used if all sessions have the same time to live. A write never evicts
+///   its own record. `destroy` of a session writes a fence first, so it evicts other records from a full store, even if the
+///   session was never stored. Concurrent writers may exceed a limit by the records that they are writing. They evict
+///   no more than the excess. `max_bytes` counts data and tags. A session takes about 210 bytes more, and about 150 more
 ///   with a tag of its own (`benches/README.md` lists them). A reused buffer has up to 64 unused bytes.
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
 ///   it the store evicts the oldest tombstone. Its key is no longer fenced: a slow request

@@ -89,7 +89,8 @@ impl Table {
         weights.extend(
             tagged
                 .iter()
-                .filter_map(|key| self.remove_if(key, TableSlot::has_ended)),
+                .filter_map(|key| self.remove_if(key, TableSlot::has_ended))
+                .map(|slot| slot.weight()),
         );
         let records = weights.iter().map(|weight| weight.records).sum();
         self.counters.expired.fetch_add(records, Relaxed);

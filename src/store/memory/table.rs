@@ -9,7 +9,7 @@ use super::{
     partitions::{Partition, Partitions},
     settings::Settings,
     slot::{LiveRecord, SlotState, TableSlot},
-    stats::{MemoryCounters, Weight},
+    stats::MemoryCounters,
     sweep_schedule::SweepSchedule,
     tag_index::TagIndex,
     tombstone_queue::TombstoneQueue,
@@ -18,7 +18,10 @@ use crate::{
     clock::Timestamp,
     id::StoreKey,
     store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// The data that all clones of a store share.
@@ -31,7 +34,8 @@ pub(super) struct Table {
     pub(super) slots: Partitions<StoreKey, TableSlot>,
     pub(super) tag_index: TagIndex,
     pub(super) tombstone_queue: TombstoneQueue,
-    pub(super) eviction_pool: EvictionPool,
+    /// Lock order: a thread that holds this pool may lock the record map and the tag index, never the other way round.
+    pub(super) eviction_pool: Mutex<EvictionPool>,
     pub(super) sweep_schedule: SweepSchedule,
     pub(super) counters: MemoryCounters,
     /// The next version. One counter for all keys, so that no version repeats.
@@ -48,7 +52,7 @@ impl Table {
             tag_index: TagIndex::new(settings.partitions / 2),
             settings,
             tombstone_queue: TombstoneQueue::default(),
-            eviction_pool: EvictionPool::default(),
+            eviction_pool: Mutex::default(),
             sweep_schedule: SweepSchedule::default(),
             counters: MemoryCounters::default(),
             next_version: AtomicU64::new(1),
@@ -96,7 +100,7 @@ impl Table {
         let removed = self.remove_if(key, |slot, now| {
             matches!(slot, TableSlot::Live(_)) && slot.has_ended(now)
         });
-        let records = removed.map_or(0, |weight| weight.records);
+        let records = removed.map_or(0, |slot| slot.weight().records);
         self.counters.expired.fetch_add(records, Relaxed);
     }
 
@@ -236,18 +240,18 @@ impl Table {
         );
     }
 
-    /// Removes `key` from the map if `predicate` holds for its slot at this moment, and returns the slot's weight.
+    /// Removes `key` from the map if `predicate` holds for its slot at this moment, and returns the slot.
     pub(super) fn remove_if(
         &self,
         key: &StoreKey,
         predicate: impl FnOnce(&TableSlot, Timestamp) -> bool,
-    ) -> Option<Weight> {
+    ) -> Option<TableSlot> {
         let Entry::Occupied(occupied) = self.slots.partition(key).entry(*key) else {
             return None;
         };
         predicate(occupied.get(), self.settings.clock.now()).then(|| {
             self.account(key, Some(occupied.get()), None);
-            occupied.remove().weight()
+            occupied.remove()
         })
     }
 

@@ -205,6 +205,34 @@ async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() 
     }
 }
 
+/// Data whose destructor writes another record.
+struct WritesWhenDropped(MemoryStore, StoreKey);
+
+impl AsRef<[u8]> for WritesWhenDropped {
+    fn as_ref(&self) -> &[u8] {
+        b"data"
+    }
+}
+
+impl Drop for WritesWhenDropped {
+    fn drop(&mut self) {
+        let request = WriteRequest::new(&self.1, "x", HOUR, Expected::Any);
+        drop(self.0.write(request));
+    }
+}
+
+#[tokio::test]
+async fn the_destructor_of_an_evicted_record_may_use_the_store() {
+    let store = MemoryStore::builder().clock(clock()).max_records(1).build();
+    let (evicted, second, third) = (new_key(), new_key(), new_key());
+    let data = Bytes::from_owner(WritesWhenDropped(store.clone(), third));
+    let request = WriteRequest::new(&evicted, data, HOUR, Expected::Any);
+    store.write(request).await.unwrap();
+    put(&store, &second, 1, HOUR).await;
+    assert!(is_live(&store, &third).await);
+    assert_eq!((store.stats().records, store.stats().evicted), (1, 2));
+}
+
 #[tokio::test]
 async fn an_evicted_session_leaves_its_tags() {
     let store = MemoryStore::builder().clock(clock()).max_records(1).build();

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     future::Future,
     pin::pin,
+    sync::Barrier,
     task::{Context, Poll, Waker},
     thread,
     time::Duration,
@@ -170,4 +171,45 @@ fn a_limit_is_kept_while_many_write_new_records() {
     });
     let stats = store.stats();
     assert_eq!(stats.records + stats.evicted, THREADS * STEPS);
+}
+
+/// Two threads of each round create a session, the others overwrite the session of the last round.
+#[test]
+fn calls_at_once_evict_no_more_than_the_excess() {
+    const ROUNDS: u64 = 3_000;
+    const LIMIT: u64 = 8;
+    let store = MemoryStore::builder().max_records(LIMIT).build();
+    let write = |number: u64, expected| {
+        let ttl = Duration::from_secs(3600);
+        ready(store.write(WriteRequest::new(&key(number), "x", ttl, expected)))
+    };
+    (0..LIMIT).for_each(|number| drop(write(number, Expected::Absent)));
+    let barrier = Barrier::new(THREADS as usize);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, barrier, write) = (&store, &barrier, &write);
+            scope.spawn(move || {
+                let mut wrong = Vec::new();
+                for round in 1..=ROUNDS {
+                    barrier.wait();
+                    let last = LIMIT + 2 * (round - 1) + thread % 2;
+                    match ready(store.read(&key(last), None)) {
+                        _ if thread < 2 => drop(write(last + 2, Expected::Absent)),
+                        ReadOutcome::Found(record) => {
+                            drop(write(last, Expected::Version(record.version)));
+                        }
+                        ReadOutcome::Absent | ReadOutcome::Gone => {}
+                    }
+                    barrier.wait();
+                    let stats = store.stats();
+                    if (stats.records, stats.evicted) != (LIMIT, 2 * round) {
+                        wrong.push((round, stats));
+                    }
+                    barrier.wait();
+                }
+                // Not in the loop, since the other threads would wait for this one.
+                assert!(wrong.is_empty(), "{:?}", wrong.first());
+            });
+        }
+    });
 }

@@ -237,7 +237,29 @@ fn two_evictions_at_once_keep_the_limit() {
         let writer = thread::spawn(move || other.write(request(&key(2), "b", Expected::Absent)));
         table.write(request(&key(3), "c", Expected::Absent));
         writer.join().unwrap();
-        assert!(table.counters.records() <= 1);
+        assert_eq!(table.counters.records(), 1);
+        assert_eq!(table.counters.stats().evicted, 2);
+        check(&table, &[key(1), key(2), key(3)]);
+    });
+}
+
+/// The overwrite may find the store above its limit.
+#[test]
+fn an_insert_beside_an_overwrite_of_a_full_store_evicts_one_record() {
+    model(2, || {
+        let (table, _) = table(2);
+        table.write(request(&key(1), "a", Expected::Absent));
+        let written = table.write(request(&key(2), "b", Expected::Absent));
+        let WriteOutcome::Done(version) = written else {
+            panic!("the key is new");
+        };
+        let other = Arc::clone(&table);
+        let writer = thread::spawn(move || other.write(request(&key(3), "c", Expected::Absent)));
+        // Writes nothing if the record is already evicted.
+        table.write(request(&key(2), "d", Expected::Version(version)));
+        writer.join().unwrap();
+        let stats = table.counters.stats();
+        assert_eq!((stats.records, stats.evicted), (2, 1));
         check(&table, &[key(1), key(2), key(3)]);
     });
 }
