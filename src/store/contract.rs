@@ -219,6 +219,9 @@ pub struct Capabilities {
     /// The time after which an operation fails, if there is a limit. It must be less than
     /// [`commit_timeout`](crate::SessionConfig::commit_timeout). Default: none.
     pub operation_timeout: Option<Duration>,
+    /// The store may evict live records to make room for others. A store that does is no
+    /// [revocation list](crate::CookieStore::with_revocation). Default: off.
+    pub evicts: bool,
 }
 
 impl Default for Capabilities {
@@ -232,6 +235,7 @@ impl Default for Capabilities {
             shared: false,
             list_by_tag: true,
             operation_timeout: None,
+            evicts: false,
         }
     }
 }
@@ -284,6 +288,13 @@ impl Capabilities {
     #[must_use]
     pub const fn operation_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.operation_timeout = timeout;
+        self
+    }
+
+    /// Sets [`evicts`](#structfield.evicts).
+    #[must_use]
+    pub const fn evicts(mut self, enabled: bool) -> Self {
+        self.evicts = enabled;
         self
     }
 }

@@ -71,6 +71,11 @@ impl Shared {
             list_by_tag: false,
             // A commit to a store without conditional writes never retries.
             operation_timeout: None,
+            // Sessions in the overflow store may be evicted.
+            evicts: self
+                .overflow
+                .as_ref()
+                .is_some_and(|it| it.capabilities().evicts),
         }
     }
 

@@ -47,6 +47,16 @@ impl MemoryStoreBuilder {
         self
     }
 
+    /// Sets if a full store refuses records instead of evicting others. Default: `false`.
+    ///
+    /// A write that would exceed a limit then fails with [`StoreFull`](super::StoreFull). Use it for a [revocation
+    /// list](crate::CookieStore::with_revocation). Its [capabilities](super::super::Store::capabilities) report that it
+    /// does not evict.
+    pub const fn refuse_when_full(mut self, refuse: bool) -> Self {
+        self.0.refuses_when_full = refuse;
+        self
+    }
+
     /// Returns the store.
     pub fn build(self) -> MemoryStore {
         MemoryStore(Arc::new(Table::new(self.0.with_partitions())))

@@ -1,12 +1,14 @@
 //! Eviction of records and tombstones when a limit is exceeded.
 
 use super::{
+    error::StoreFull,
     eviction_pool::{EvictionCandidate, EvictionPool},
-    slot::{LiveRecord, TableSlot},
+    slot::{LiveRecord, TableSlot, record_len},
     table::Table,
 };
 use crate::{
     id::StoreKey,
+    store::WriteRequest,
     sync::{atomic::Ordering::Relaxed, lock},
 };
 
@@ -24,7 +26,35 @@ impl Table {
     /// Evicts records until the store is within its limits, but not `written`, the record just
     /// written. The caller holds no entry of the record map.
     pub(super) fn make_room(&self, written: &StoreKey) {
-        while self.exceeds_limits() && self.evict_excess(written) {}
+        while self.exceeds_limits()
+            && !self.settings.refuses_when_full
+            && self.evict_excess(written)
+        {}
+    }
+
+    /// Fails if the store refuses records when it is full, and `request` would exceed a limit.
+    pub(super) fn check_room(&self, request: &WriteRequest) -> Result<(), StoreFull> {
+        if !self.settings.refuses_when_full {
+            return Ok(());
+        }
+        let slot = self.slots.partition(&request.key).get(&request.key);
+        let before = slot.map(|slot| slot.weight()).unwrap_or_default();
+        let (max_records, max_bytes) = (self.settings.max_records, self.settings.max_bytes);
+        let (records, bytes) = (self.counters.records(), self.counters.bytes());
+        let more_bytes = (record_len(request) as u64).saturating_sub(before.bytes);
+        let has_room = (before.records > 0 || records < max_records)
+            && (more_bytes == 0 || bytes.saturating_add(more_bytes) <= max_bytes);
+        if has_room {
+            return Ok(());
+        }
+        // Frees expired records, as a new record does.
+        self.sweep_for_new_key();
+        Err(StoreFull {
+            records,
+            max_records,
+            bytes,
+            max_bytes,
+        })
     }
 
     /// Evicts one record if a limit is exceeded, but not `written`. Returns `false` if there is no other.

@@ -1,6 +1,7 @@
 //! The memory store: sessions in this process.
 
 mod builder;
+mod error;
 mod evict;
 mod eviction_pool;
 mod key_set;
@@ -21,8 +22,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task;
 
-pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
-use self::{slot::OversizeRecord, table::Table};
+pub use self::{builder::MemoryStoreBuilder, error::StoreFull, stats::MemoryStats};
+use self::{
+    slot::{OversizeRecord, record_len},
+    table::Table,
+};
 use super::{
     Capabilities, InvalidCursor, ReadOutcome, ScanCursor, ScanPage, ScanStore, Store, StoreError,
     StoreFuture, StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
@@ -59,6 +63,9 @@ const PAGE: usize = 1_024;
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
 ///   it the store evicts the oldest tombstone. Its key is no longer fenced: a slow request
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
+/// - **Full.** With [`refuse_when_full`](MemoryStoreBuilder::refuse_when_full), a write that would exceed
+///   `max_records` or `max_bytes` fails with [`StoreFull`], and no record is evicted. A write that needs no more
+///   room than the record that it replaces is accepted.
 /// - **One record.** Data and tags longer than `max_bytes` are rejected with an error.
 ///
 /// The store keeps data as it was handed in. A [`Bytes`](bytes::Bytes) that is a small part of a large buffer
@@ -157,15 +164,18 @@ impl Store for MemoryStore {
     /// Writes as the contract requires, then evicts records if a limit is exceeded.
     ///
     /// # Errors
-    /// If data and tags alone are longer than the store's `max_bytes`. Nothing changes then.
+    /// If data and tags alone are longer than the store's `max_bytes`, or with [`StoreFull`]. Nothing changes then.
     fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
         let limit = self.0.settings.max_bytes;
-        let len = request.data.len() + request.tags.as_bytes().len();
+        let len = record_len(&request);
         if len as u64 > limit {
             let error = StoreError::new(NAME, "write", OversizeRecord { len, limit });
             return StoreFuture::ready(Err(error));
         }
         Table::ensure_swept(&self.0);
+        if let Err(full) = self.0.check_room(&request) {
+            return StoreFuture::ready(Err(StoreError::new(NAME, "write", full)));
+        }
         StoreFuture::ready(Ok(self.0.write(request)))
     }
 
@@ -202,12 +212,14 @@ impl Store for MemoryStore {
         );
     }
 
-    /// Returns the whole contract for one process, without tombstones if their TTL is zero.
+    /// Returns the whole contract for one process, without tombstones if their TTL is zero. The store evicts, unless it
+    /// [refuses records](MemoryStoreBuilder::refuse_when_full) when it is full.
     fn capabilities(&self) -> Capabilities {
         let ttl = self.0.settings.tombstone_ttl;
         Capabilities::default()
             .tombstones(!ttl.is_zero())
             .tombstone_ttl(Some(ttl))
+            .evicts(!self.0.settings.refuses_when_full)
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {

@@ -21,6 +21,8 @@ pub(super) struct Settings {
     pub(super) max_bytes: u64,
     pub(super) max_tombstones: u64,
     pub(super) tombstone_ttl: Duration,
+    /// A full store refuses records instead of evicting others.
+    pub(super) refuses_when_full: bool,
     /// Number of partitions of the map of records.
     pub(super) partitions: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             max_bytes: 512 << 20,
             max_tombstones: 1_000_000,
             tombstone_ttl: Duration::from_secs(60),
+            refuses_when_full: false,
             partitions: PARTITIONS,
         }
     }

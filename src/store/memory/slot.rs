@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::stats::Weight;
 use crate::{
     clock::Timestamp,
-    store::{Expected, Expiry, ReadOutcome, Record, Tags, Version, WriteOutcome},
+    store::{Expected, Expiry, ReadOutcome, Record, Tags, Version, WriteOutcome, WriteRequest},
 };
 
 /// The value of the map under one key.
@@ -38,6 +38,11 @@ pub(super) struct LiveRecord {
 pub(super) struct OversizeRecord {
     pub(super) len: usize,
     pub(super) limit: u64,
+}
+
+/// Returns the length of the data and the tags of a record.
+pub(super) fn record_len(request: &WriteRequest) -> usize {
+    request.data.len() + request.tags.as_bytes().len()
 }
 
 /// The state of a slot at one moment.

@@ -205,6 +205,7 @@ impl Store for MigratingStore {
             shared: old.shared && new.shared,
             list_by_tag: old.list_by_tag && new.list_by_tag,
             operation_timeout: old.operation_timeout.max(new.operation_timeout),
+            evicts: old.evicts || new.evicts,
         }
     }
 

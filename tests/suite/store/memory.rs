@@ -14,7 +14,7 @@ use hyper_session::{
     id::{SessionId, StoreKey},
     store::{
         Expected, Expiry, MemoryStore, ReadOutcome, Store, Tag, TagStore, Tags, Version,
-        WriteOutcome, WriteRequest,
+        WriteOutcome, WriteRequest, memory::StoreFull,
     },
 };
 use tokio::runtime;
@@ -203,6 +203,55 @@ async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() 
         assert!(is_live(&store, &key).await);
         assert!(error.source().is_some());
     }
+}
+
+/// Writes a record. Returns the error if the store is full.
+async fn try_put(store: &MemoryStore, key: &StoreKey, data: &'static str) -> Result<(), StoreFull> {
+    let request = WriteRequest::new(key, data, HOUR, Expected::Any);
+    let Err(error) = store.write(request).await else {
+        return Ok(());
+    };
+    let source = error.source().unwrap();
+    Err(*source.downcast_ref::<StoreFull>().unwrap())
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_records_when_it_is_full_evicts_none() {
+    let clock = clock();
+    let builder = MemoryStore::builder().clock(clock.clone()).max_records(2);
+    let store = builder.max_bytes(10).refuse_when_full(true).build();
+    assert!(!store.capabilities().evicts && MemoryStore::new().capabilities().evicts);
+    let (first, second, third) = (new_key(), new_key(), new_key());
+    try_put(&store, &first, "12345").await.unwrap();
+    try_put(&store, &second, "1234").await.unwrap();
+    let full = try_put(&store, &third, "").await.unwrap_err();
+    assert_eq!((full.records, full.max_records), (2, 2));
+    assert_eq!((full.bytes, full.max_bytes), (9, 10));
+    try_put(&store, &second, "12345").await.unwrap();
+    assert!(try_put(&store, &second, "123456").await.is_err());
+    try_put(&store, &second, "54321").await.unwrap();
+    try_put(&store, &second, "1").await.unwrap();
+    assert!(try_put(&store, &third, "").await.is_err());
+    assert!(is_live(&store, &first).await && is_live(&store, &second).await);
+    store.destroy(&first).await.unwrap();
+    try_put(&store, &third, "123456789").await.unwrap();
+    assert_eq!(store.stats().evicted, 0);
+}
+
+#[tokio::test]
+async fn refused_records_free_the_expired_ones() {
+    let clock = clock();
+    let builder = MemoryStore::builder().clock(clock.clone()).max_records(2);
+    let store = builder.refuse_when_full(true).build();
+    put(&store, &new_key(), 1, SECOND).await;
+    put(&store, &new_key(), 1, SECOND).await;
+    clock.advance(SECOND);
+    let (key, mut refused) = (new_key(), 0);
+    while try_put(&store, &key, "x").await.is_err() {
+        refused += 1;
+        assert!(refused <= 64, "the expired records stay");
+    }
+    assert_eq!((store.stats().records, store.stats().expired), (1, 2));
 }
 
 /// Data whose destructor writes another record.

@@ -54,6 +54,7 @@ pub(super) fn combine_capabilities(
         shared: old.shared && new.shared,
         list_by_tag: false,
         operation_timeout: old.operation_timeout.max(new.operation_timeout),
+        evicts: old.evicts || new.evicts,
         ..new
     }
 }

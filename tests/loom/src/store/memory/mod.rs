@@ -1,5 +1,7 @@
 //! The memory store without its interface of futures.
 
+#[path = "../../../../../src/store/memory/error.rs"]
+mod error;
 #[path = "../../../../../src/store/memory/evict.rs"]
 mod evict;
 #[path = "../../../../../src/store/memory/eviction_pool.rs"]
