@@ -86,7 +86,8 @@ fn all_requests(criterion: &mut Criterion) {
         requests(criterion, "cookie", CookieStore::new(), policy);
     }
     let memory = MemoryStore::new();
-    let revoking = CookieStore::new().with_revocation(memory.clone());
+    let list = MemoryStore::builder().refuse_when_full(true).build();
+    let revoking = CookieStore::new().with_revocation(list);
     requests(
         criterion,
         "cookie, revocation",

@@ -6,18 +6,21 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, file_store,
-    nearest_name::nearest_name, redis_store, section::find_problem,
+    ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, cookie_store::BackingUse,
+    file_store, nearest_name::nearest_name, redis_store, section::find_problem,
 };
 use crate::{
     seal::KeyRing,
     session::Listeners,
-    store::{MemoryStore, MigratingStore, Store, StoreError},
+    store::{MemoryStore, MigratingStore, Store, StoreError, memory::MemoryStoreBuilder},
 };
 
 type OpenResult = Result<Box<dyn Store>, ConfigError>;
 /// A function that opens a store. It may open other stores, by name.
 type StoreFactory = Box<dyn FnOnce(&mut OpenContext<'_>) -> OpenResult + Send>;
+
+/// A function that opens a store for a revocation list.
+type ListFactory = fn(&StoreConfigs) -> Arc<dyn Store>;
 
 /// The names of the built-in stores, which are the names of their sections.
 const BUILT_IN: [&str; 4] = ["memory", "file", "cookie", "redis"];
@@ -48,6 +51,8 @@ struct RegisteredStore {
     factory: StoreFactory,
     /// The store reads a section of the configuration with its name.
     has_section: bool,
+    /// Opens the store of a revocation list, if the list needs another one.
+    list_factory: Option<ListFactory>,
 }
 
 impl StoreRegistry {
@@ -57,7 +62,7 @@ impl StoreRegistry {
         let mut add = |name: &str, factory| registry.add(name.to_owned(), factory, false);
         add(
             "memory",
-            Box::new(|context| Ok(open_memory(&context.configs.memory))),
+            Box::new(|context| Ok(Box::new(memory_builder(&context.configs.memory).build()))),
         );
         add(
             "file",
@@ -67,8 +72,10 @@ impl StoreRegistry {
             "cookie",
             Box::new(|context| {
                 let config = &context.configs.cookie;
-                let store =
-                    cookie_store::open(config, |setting, name| context.open_shared(setting, name))?;
+                let store = cookie_store::open(config, |usage, setting, name| match usage {
+                    BackingUse::Overflow => context.open_shared(setting, name),
+                    BackingUse::RevocationList => context.open_list(setting, name),
+                })?;
                 Ok(Box::new(store))
             }),
         );
@@ -79,6 +86,10 @@ impl StoreRegistry {
                 redis_store::open(&context.configs.redis, context.listeners, fingerprints)
             }),
         );
+        let memory = registry.stores.iter_mut().find(|it| it.name == "memory");
+        if let Some(memory) = memory {
+            memory.list_factory = Some(open_memory_list);
+        }
         registry
     }
 
@@ -89,6 +100,7 @@ impl StoreRegistry {
             name,
             factory,
             has_section,
+            list_factory: None,
         });
     }
 
@@ -204,7 +216,10 @@ impl StoreRegistry {
     /// Opens the selected store, or the pair of stores of a migration.
     pub(super) fn open(self, selection: StoreSelection<'_>) -> OpenResult {
         self.check_sections(selection.configs)?;
+        let lists = self.stores.iter();
+        let lists = lists.filter_map(|it| Some((it.name.clone(), it.list_factory?)));
         let mut context = OpenContext {
+            lists: lists.collect(),
             stores: self.stores,
             shared: Vec::new(),
             configs: selection.configs,
@@ -238,6 +253,8 @@ impl StoreRegistry {
 struct OpenContext<'c> {
     stores: Vec<RegisteredStore>,
     shared: Vec<(String, Arc<dyn Store>)>,
+    /// The functions that open the stores of revocation lists, by the names of the stores that they replace.
+    lists: Vec<(String, ListFactory)>,
     configs: &'c StoreConfigs,
     listeners: &'c Listeners,
     keys: &'c KeyRing,
@@ -257,6 +274,19 @@ impl OpenContext<'_> {
         let store: Arc<dyn Store> = self.take_factory(setting, &name)?(self)?.into();
         self.shared.push((name, store.clone()));
         Ok(store)
+    }
+
+    /// Returns the store with this name for a revocation list.
+    fn open_list(
+        &mut self,
+        setting: &'static str,
+        name: &str,
+    ) -> Result<Arc<dyn Store>, ConfigError> {
+        let name = self.registered_name(setting, name)?;
+        match self.lists.iter().find(|(known, _)| *known == name) {
+            Some((_, open)) => Ok(open(self.configs)),
+            None => self.open_shared(setting, &name),
+        }
     }
 
     fn take_factory(
@@ -315,7 +345,13 @@ pub(super) struct StoreSelection<'c> {
     pub(super) keys: &'c KeyRing,
 }
 
-fn open_memory(config: &MemoryStoreConfig) -> Box<dyn Store> {
+/// Opens a store of its own, which sessions in the memory store do not fill.
+fn open_memory_list(configs: &StoreConfigs) -> Arc<dyn Store> {
+    let builder = memory_builder(&configs.memory);
+    Arc::new(builder.refuse_when_full(true).build())
+}
+
+fn memory_builder(config: &MemoryStoreConfig) -> MemoryStoreBuilder {
     let mut builder = MemoryStore::builder();
     if let Some(records) = config.max_records {
         builder = builder.max_records(records);
@@ -323,7 +359,7 @@ fn open_memory(config: &MemoryStoreConfig) -> Box<dyn Store> {
     if let Some(bytes) = config.max_bytes {
         builder = builder.max_bytes(bytes);
     }
-    Box::new(builder.build())
+    builder
 }
 
 impl Default for StoreRegistry {

@@ -122,8 +122,8 @@ impl Default for FileStoreConfig {
 /// The settings of the [cookie store](crate::store::CookieStore): its size, and the stores at the
 /// server that it uses.
 ///
-/// Those stores are selected by name and have their own settings. One name is one store. `redis` may
-/// hold the overflow, the revocation list and, after a migration, the sessions.
+/// Those stores are selected by name and have their own settings. One name is one store, except for a list in
+/// `memory`. `redis` may hold the overflow, the revocation list and, after a migration, the sessions.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -133,8 +133,11 @@ pub struct CookieStoreConfig {
     /// The name of the store for sessions that do not fit into the cookies. Default: none, so that such
     /// a session is an error.
     pub overflow: Option<String>,
-    /// The name of the store for the list of destroyed sessions, whose cookies are rejected. Default:
-    /// none.
+    /// The name of the store for the list of destroyed sessions, whose cookies are rejected. The store must
+    /// not evict records. Default: none.
+    ///
+    /// For `memory`, the list is a store of its own with the limits of that section. It ends with the process.
+    /// When it is full, sign-outs fail until entries expire, and are not acknowledged.
     pub revocation: Option<String>,
 }
 

@@ -358,7 +358,7 @@ async fn run(capture: &Capture) {
     use_sessions(&build(config(), MemoryStore::new(), capture), capture).await;
     let cookies = CookieStore::new()
         .with_overflow(MemoryStore::new())
-        .with_revocation(MemoryStore::new());
+        .with_revocation(MemoryStore::builder().refuse_when_full(true).build());
     use_sessions(&build(config(), cookies, capture), capture).await;
     let migrating = MigratingStore::new(MemoryStore::new(), MemoryStore::new());
     use_sessions(&build(config(), migrating, capture), capture).await;

@@ -220,7 +220,7 @@ fn nothing_secret_is_printed_by_a_run_at_trace_level() {
             let memory = TestStore::new(MemoryStore::new());
             let cookies = CookieStore::new()
                 .max_chunks(2)
-                .with_revocation(MemoryStore::new());
+                .with_revocation(MemoryStore::builder().refuse_when_full(true).build());
             printed.add(format!("{memory:?} {cookies:?} {:?}", config()));
             let (at_server, in_cookies) =
                 (build(&printed, memory.clone()), build(&printed, cookies));

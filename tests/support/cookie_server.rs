@@ -35,7 +35,8 @@ pub fn cookie_server_at(
     clock: Clock,
     make: impl FnOnce(CookieStore, MemoryStore) -> CookieStore,
 ) -> CookieServer {
-    let server_side = MemoryStore::builder().clock(clock.clone()).build();
+    let server_side = MemoryStore::builder().clock(clock.clone());
+    let server_side = server_side.refuse_when_full(true).build();
     let store = make(CookieStore::new().clock(clock.clone()), server_side.clone());
     let events = EventLog::default();
     let sessions = Sessions::builder(config)

@@ -33,6 +33,13 @@ pub enum CookieStoreError {
     /// [`max_chunks`](super::CookieStore::max_chunks) is out of range.
     #[error("max_chunks is {0}; choose a number from 1 to {MAX_CHUNKS}")]
     InvalidMaxChunks(usize),
+    /// The store of the [revocation list](super::CookieStore::with_revocation) evicts records when it is full, which
+    /// would undo sign-outs.
+    #[error(
+        "store {0:?} of the revocation list evicts records when it is full, which would undo sign-outs; use a \
+         store that does not, such as a memory store with `refuse_when_full(true)`"
+    )]
+    EvictingRevocationList(&'static str),
 }
 
 impl CookieStoreError {

@@ -90,8 +90,15 @@ impl CookieStore {
 
     /// Records destroyed sessions in `store`, so that their cookies are rejected from then on.
     ///
-    /// The store must not evict entries. An evicted entry undoes a logout. Entries expire when no
+    /// The store must not lose entries. A lost entry undoes a logout. Entries expire when no
     /// cookie from before the logout can be valid any more.
+    ///
+    /// - Building `Sessions` fails if the store's [capabilities](super::Capabilities#structfield.evicts) report that it
+    ///   evicts. For a list in memory, set [`refuse_when_full`](super::memory::MemoryStoreBuilder::refuse_when_full).
+    /// - While the list is full, a logout and a new id fail with a 503 and are not acknowledged.
+    /// - Clients decide how many entries the list has, and with [`with_overflow`](Self::with_overflow) how many
+    ///   sessions that store has. Use two stores if either is in memory, so that sessions do not fill the list.
+    /// - A list in memory ends with the process. Use a file or Redis if a logout must outlive a restart.
     ///
     /// A request that loads its session reads this store once, and once more for each tag of the
     /// session. So does each write. A write under a new id reads once more.

@@ -45,6 +45,12 @@ impl Shared {
             let error = CookieStoreError::InvalidMaxChunks(store.max_chunks);
             return Err(error.into_store_error("open"));
         }
+        if let Some(list) = &store.revocation
+            && list.capabilities().evicts
+        {
+            let error = CookieStoreError::EvictingRevocationList(list.name());
+            return Err(error.into_store_error("open"));
+        }
         let name = format!("{}-data", context.name);
         let chunks = Chunks::new(&name, context.attributes)?;
         let codec = context.keys.codec(SEAL_PURPOSE, &name);

@@ -92,7 +92,8 @@ async fn with_an_overflow_a_megabyte_fits_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_revocation_what_was_destroyed_stays_so() {
     let jars = jars(|store: CookieStore, clock: &Clock| {
-        let backing = memory(clock);
+        let backing = MemoryStore::builder().clock(clock.clone());
+        let backing = backing.refuse_when_full(true).build();
         store
             .max_chunks(ROOM_FOR_TAGS)
             .with_overflow(backing.clone())

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, store::Store};
+use hyper_session::{
+    Session, SessionConfig, Sessions,
+    clock::{Clock, Timestamp},
+    config::StoreRegistry,
+    store::{CookieStore, MemoryStore, Store, cookie::CookieStoreError},
+};
 use serde_json::json;
 
 use crate::support::{
@@ -380,4 +385,114 @@ async fn a_shorter_age_counts_at_once() {
     later.jar = browser.jar.clone();
     assert_eq!(user(&mut later).await, None);
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+}
+
+#[test]
+fn a_store_that_evicts_is_no_revocation_list() {
+    let in_code = CookieStore::new().with_revocation(MemoryStore::new());
+    let error = Sessions::new(config(), in_code).unwrap_err();
+    assert_eq!(error.setting(), "store");
+    let error = format!("{error:?}");
+    assert!(error.contains("undo sign-outs"), "{error}");
+
+    let named: SessionConfig =
+        toml::from_str("store = 'cookie'\n[stores.cookie]\nrevocation = 'small'").unwrap();
+    let build = |store: MemoryStore| {
+        let stores = StoreRegistry::new().register("small", store);
+        let config = named.clone().app_key(crate::support::KEY);
+        Sessions::builder(config).stores(stores).build()
+    };
+    let error = build(MemoryStore::new()).unwrap_err();
+    assert_eq!(error.setting(), "stores.cookie.revocation");
+    let reason = CookieStoreError::EvictingRevocationList("memory").to_string();
+    assert!(error.to_string().ends_with(&reason), "{error}");
+    build(MemoryStore::builder().refuse_when_full(true).build()).unwrap();
+}
+
+/// Signs out new visitors, one after the other. Returns the statuses of the responses.
+async fn sign_out_visitors(sessions: &Sessions, number: usize) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for _ in 0..number {
+        let mut visitor = Browser::new(sessions);
+        visitor
+            .visit(async |session| session.put("n", 1).unwrap())
+            .await;
+        let visit = visitor
+            .request(async |session| {
+                session.load().await.unwrap();
+                session.destroy().unwrap();
+            })
+            .await;
+        statuses.push(visit.status.as_u16());
+        let is_alive = visitor
+            .visit(async |session: &Session| session.has("n").unwrap())
+            .await;
+        assert_eq!(
+            is_alive,
+            visit.status == 503,
+            "only a refused sign-out fails"
+        );
+    }
+    statuses
+}
+
+/// The sessions in the overflow store do not fill the list.
+#[tokio::test]
+async fn clients_that_sign_out_without_end_undo_no_sign_out_of_another() {
+    let config: SessionConfig = toml::from_str(
+        "store = 'cookie'\n[stores.memory]\nmax_records = 4\n[stores.cookie]\noverflow = 'memory'\n\
+         revocation = 'memory'",
+    )
+    .unwrap();
+    let config = config.secure(false).app_key(crate::support::KEY);
+    let sessions = Sessions::builder(config).build().unwrap();
+    let text = crate::support::cookie_server::text(9_000);
+    for _ in 0..10 {
+        let mut large = Browser::new(&sessions);
+        large
+            .visit(async |session| session.put("text", &text).unwrap())
+            .await;
+    }
+    let mut browser = Browser::new(&sessions);
+    browser
+        .visit(async |session| session.put("user", "ada").unwrap())
+        .await;
+    let mut thief = browser.clone();
+    browser
+        .visit(async |session| session.destroy().unwrap())
+        .await;
+    let statuses = sign_out_visitors(&sessions, 10).await;
+    assert_eq!(statuses[..3], [200; 3]);
+    assert_eq!(statuses[3..], [503; 7]);
+    assert_eq!(user(&mut thief).await, None, "the sign-out is not undone");
+}
+
+#[tokio::test]
+async fn a_full_list_records_sign_outs_again_when_entries_have_expired() {
+    let mut list = None;
+    let server = cookie_server_with(config(), |store, backing| {
+        drop(backing);
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let builder = MemoryStore::builder().clock(clock.clone()).max_records(1);
+        let backing = builder.refuse_when_full(true).build();
+        list = Some((clock, backing.clone()));
+        store.with_revocation(backing)
+    });
+    let (clock, list) = list.unwrap();
+    let mut browser = server.browser();
+    browser
+        .visit(async |session| session.put("user", "ada").unwrap())
+        .await;
+    assert_eq!(sign_out_visitors(&server.sessions, 2).await, [200, 503]);
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap();
+            session.regenerate().unwrap();
+        })
+        .await;
+    assert_eq!(visit.status, 503, "the former id cannot be revoked");
+    assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+    clock.advance(24 * HOUR);
+    assert_eq!(list.sweep(), 1);
+    assert_eq!(sign_out_visitors(&server.sessions, 2).await, [200, 503]);
 }

@@ -27,7 +27,10 @@ struct Rollout {
 
 fn rollout_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Rollout {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-    let memory = || MemoryStore::builder().clock(clock.clone()).build();
+    let memory = || {
+        let builder = MemoryStore::builder().clock(clock.clone());
+        builder.refuse_when_full(true).build()
+    };
     let (backing, gate, events) = (memory(), GateStore::new(memory()), EventLog::default());
     let cookie = || make(CookieStore::new().clock(clock.clone()), backing.clone());
     let build = |stores: StoreRegistry| {

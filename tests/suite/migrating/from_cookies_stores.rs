@@ -173,7 +173,7 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
 #[tokio::test]
 async fn the_store_behind_the_cookies_is_named_and_may_be_their_target() {
     let section = "[stores.cookie]\nmax_chunks = 2\noverflow = 'memory'\nrevocation = 'memory'";
-    let memory = MemoryStore::new();
+    let memory = MemoryStore::builder().refuse_when_full(true).build();
     let stores = || StoreRegistry::new().register("memory", memory.clone());
     let before = configured(&format!("store = 'cookie'\n{section}"), stores());
     let mut browser = Browser::new(&before);

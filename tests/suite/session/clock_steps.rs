@@ -104,7 +104,10 @@ impl Steps {
 
 #[tokio::test]
 async fn a_clock_that_jumps_ends_no_used_session_and_extends_no_unused_one() {
-    let memory = |clock| MemoryStore::builder().clock(clock).build();
+    let memory = |clock| {
+        let builder = MemoryStore::builder().clock(clock);
+        builder.refuse_when_full(true).build()
+    };
     Steps::new(memory).check("memory").await;
     let cookies = |clock: Clock| {
         CookieStore::new()

@@ -263,7 +263,10 @@ async fn an_assurance_level_applies_to_stored_timeouts() {
 #[tokio::test]
 async fn a_migration_from_cookies_has_the_limit_of_the_cookie_store() {
     let clock = clock();
-    let memory = || MemoryStore::builder().clock(clock.clone()).build();
+    let memory = || {
+        let builder = MemoryStore::builder().clock(clock.clone());
+        builder.refuse_when_full(true).build()
+    };
     let cookies = || CookieStore::new().clock(clock.clone());
     let long = async |s: &Session| s.set_max_age(30 * DAY);
     for (old, accepts) in [
@@ -297,7 +300,8 @@ async fn the_data_cookie_of_a_browser_session_has_no_max_age() {
 
 /// Returns a service with a revocation list.
 fn revoking(clock: &Clock, config: SessionConfig) -> Sessions {
-    let list = MemoryStore::builder().clock(clock.clone()).build();
+    let list = MemoryStore::builder().clock(clock.clone());
+    let list = list.refuse_when_full(true).build();
     let store = CookieStore::new()
         .clock(clock.clone())
         .with_revocation(list);
