@@ -2,15 +2,11 @@
 
 use super::{
     error::StoreFull,
-    eviction_pool::{EvictionCandidate, EvictionPool},
+    eviction_pool::EvictionCandidate,
     slot::{LiveRecord, TableSlot, record_len},
     table::Table,
 };
-use crate::{
-    id::StoreKey,
-    store::WriteRequest,
-    sync::{atomic::Ordering::Relaxed, lock},
-};
+use crate::{id::StoreKey, store::WriteRequest, sync::atomic::Ordering::Relaxed};
 
 /// One in eight sampled records is evicted. A sample has at least eight records, unless there are too many other
 /// entries between them.
@@ -57,19 +53,20 @@ impl Table {
         })
     }
 
-    /// Evicts one record if a limit is exceeded, but not `written`. Returns `false` if there is no other.
+    /// Evicts one candidate if a limit is exceeded, or adds candidates if there is none. Returns `false` if there is no
+    /// record but `written`.
     ///
     /// Checks and evicts under one lock. Otherwise calls at the same time could evict a record each for the same
-    /// excess.
+    /// excess. A sample takes longer, so it is taken without the lock.
     fn evict_excess(&self, written: &StoreKey) -> bool {
-        let mut pool = lock(&self.eviction_pool);
+        let mut candidates = self.eviction_pool.candidates();
         if !self.exceeds_limits() {
             return true;
         }
-        let evicted = self.evict_record(&mut pool, written);
+        let evicted = self.evict_candidate(&mut candidates, written);
         // The destructor of the record's data may use the store.
-        drop(pool);
-        evicted.is_some()
+        drop(candidates);
+        evicted.is_some() || self.sample_records(written)
     }
 
     /// Evicts tombstones until the store is within its limit, but not `written`, the tombstone just
@@ -91,21 +88,21 @@ impl Table {
             || self.counters.bytes() > self.settings.max_bytes
     }
 
-    /// Removes one record, but not `written`, and returns it. Returns `None` if there is no other.
-    fn evict_record(&self, pool: &mut EvictionPool, written: &StoreKey) -> Option<TableSlot> {
-        loop {
-            match pool.pop() {
-                Some((_, _, key)) if key == *written => {}
-                Some(candidate) => {
-                    let evicted = self.evict(candidate);
-                    if evicted.is_some() {
-                        return evicted;
-                    }
-                }
-                None if self.sample_records(pool, written) => {}
-                None => return None,
+    /// Removes the record of the first candidate that is the same as in its sample, but not `written`. Returns the
+    /// record.
+    fn evict_candidate(
+        &self,
+        candidates: &mut Vec<EvictionCandidate>,
+        written: &StoreKey,
+    ) -> Option<TableSlot> {
+        while let Some(candidate) = candidates.pop() {
+            if candidate.2 != *written
+                && let Some(evicted) = self.evict(candidate)
+            {
+                return Some(evicted);
             }
         }
+        None
     }
 
     /// Removes a record if it is the same as in the sample, and returns it.
@@ -126,11 +123,11 @@ impl Table {
 
     /// Adds the first to expire of some records, without `written`, to the pool. Returns `false` if there is no
     /// record.
-    fn sample_records(&self, pool: &mut EvictionPool, written: &StoreKey) -> bool {
+    fn sample_records(&self, written: &StoreKey) -> bool {
         let partitions = self.slots.partitions();
         let (mut sample, mut visited) = (Vec::new(), 0);
         for _ in partitions {
-            let next = pool.next_partition(partitions.len());
+            let next = self.eviction_pool.next_partition(partitions.len());
             let Some(partition) = partitions.get(next) else {
                 break;
             };
@@ -153,7 +150,7 @@ impl Table {
         let taken = wanted.clamp(1, sample.len());
         sample.select_nth_unstable(taken - 1);
         sample.truncate(taken);
-        pool.add(sample);
+        self.eviction_pool.add(sample);
         true
     }
 }

@@ -1,35 +1,44 @@
 //! The records that are evicted next.
 
-use crate::{clock::Timestamp, id::StoreKey, store::Version};
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::Version,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        lock,
+    },
+};
 
 /// The expiry, the version and the key of a record at the time of the sample. If the record was written or touched
 /// since, it is not evicted.
 pub(super) type EvictionCandidate = (Timestamp, Version, StoreKey);
 
 /// The candidates of the last sample, and the position of the next one.
+///
+/// Lock order: a thread that holds the candidates may lock the record map and the tag index, never the other way round.
 #[derive(Default)]
 pub(super) struct EvictionPool {
     /// In descending order.
-    candidates: Vec<EvictionCandidate>,
-    partition: usize,
+    candidates: Mutex<Vec<EvictionCandidate>>,
+    partition: AtomicUsize,
 }
 
 impl EvictionPool {
-    /// Removes the candidate that expires first, and returns it.
-    pub(super) fn pop(&mut self) -> Option<EvictionCandidate> {
-        self.candidates.pop()
+    /// Locks the candidates. The last one expires first.
+    pub(super) fn candidates(&self) -> MutexGuard<'_, Vec<EvictionCandidate>> {
+        lock(&self.candidates)
     }
 
-    pub(super) fn add(&mut self, mut sample: Vec<EvictionCandidate>) {
-        self.candidates.append(&mut sample);
-        self.candidates
-            .sort_unstable_by(|one, other| other.cmp(one));
+    pub(super) fn add(&self, mut sample: Vec<EvictionCandidate>) {
+        let mut candidates = lock(&self.candidates);
+        candidates.append(&mut sample);
+        candidates.sort_unstable_by(|one, other| other.cmp(one));
     }
 
     /// Returns the number of the partition to sample next.
-    pub(super) const fn next_partition(&mut self, partitions: usize) -> usize {
-        let next = self.partition % partitions;
-        self.partition = next + 1;
-        next
+    pub(super) fn next_partition(&self, partitions: usize) -> usize {
+        self.partition.fetch_add(1, Relaxed) % partitions
     }
 }

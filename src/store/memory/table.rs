@@ -18,10 +18,7 @@ use crate::{
     clock::Timestamp,
     id::StoreKey,
     store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 /// The data that all clones of a store share.
@@ -34,8 +31,7 @@ pub(super) struct Table {
     pub(super) slots: Partitions<StoreKey, TableSlot>,
     pub(super) tag_index: TagIndex,
     pub(super) tombstone_queue: TombstoneQueue,
-    /// Lock order: a thread that holds this pool may lock the record map and the tag index, never the other way round.
-    pub(super) eviction_pool: Mutex<EvictionPool>,
+    pub(super) eviction_pool: EvictionPool,
     pub(super) sweep_schedule: SweepSchedule,
     pub(super) counters: MemoryCounters,
     /// The next version. One counter for all keys, so that no version repeats.
@@ -52,7 +48,7 @@ impl Table {
             tag_index: TagIndex::new(settings.partitions / 2),
             settings,
             tombstone_queue: TombstoneQueue::default(),
-            eviction_pool: Mutex::default(),
+            eviction_pool: EvictionPool::default(),
             sweep_schedule: SweepSchedule::default(),
             counters: MemoryCounters::default(),
             next_version: AtomicU64::new(1),

@@ -546,7 +546,7 @@ fn a_record_that_was_written_since_the_sample_is_not_evicted() {
     };
     let candidate = (live.expires, live.version, *slot.key());
     drop(slot);
-    lock(&table.eviction_pool).add(vec![candidate]);
+    table.eviction_pool.add(vec![candidate]);
     drop(table.write(request(&spread_key(3), Expiry::Keep)));
     drop(table.write(request(&spread_key(16), hour.into())));
     let outcome = table.read(&spread_key(3));
