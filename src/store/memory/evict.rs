@@ -28,11 +28,9 @@ impl Table {
         {}
     }
 
-    /// Fails if the store refuses records when it is full, and `request` would exceed a limit.
+    /// Fails if `request` would exceed a limit. For a store that refuses records when it is full.
+    #[cold]
     pub(super) fn check_room(&self, request: &WriteRequest) -> Result<(), StoreFull> {
-        if !self.settings.refuses_when_full {
-            return Ok(());
-        }
         let slot = self.slots.partition(&request.key).get(&request.key);
         let before = slot.map(|slot| slot.weight()).unwrap_or_default();
         let (max_records, max_bytes) = (self.settings.max_records, self.settings.max_bytes);
@@ -58,6 +56,7 @@ impl Table {
     ///
     /// Checks and evicts under one lock. Otherwise calls at the same time could evict a record each for the same
     /// excess. A sample takes longer, so it is taken without the lock.
+    #[inline(never)]
     fn evict_excess(&self, written: &StoreKey) -> bool {
         let mut candidates = self.eviction_pool.candidates();
         if !self.exceeds_limits() {

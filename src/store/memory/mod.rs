@@ -173,7 +173,9 @@ impl Store for MemoryStore {
             return StoreFuture::ready(Err(error));
         }
         Table::ensure_swept(&self.0);
-        if let Err(full) = self.0.check_room(&request) {
+        if self.0.settings.refuses_when_full
+            && let Err(full) = self.0.check_room(&request)
+        {
             return StoreFuture::ready(Err(StoreError::new(NAME, "write", full)));
         }
         StoreFuture::ready(Ok(self.0.write(request)))
