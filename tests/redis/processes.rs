@@ -12,6 +12,7 @@ mod worker;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use hyper_session::{Sessions, store::RedisStore};
@@ -55,9 +56,13 @@ fn arguments() -> Option<Vec<String>> {
     Some(arguments.split(' ').map(str::to_owned).collect())
 }
 
+/// Returns sessions whose requests do not fail on a slow machine.
 async fn connect(url: &str) -> Sessions {
-    let store = RedisStore::builder(url).pool_size(3).connect().await;
-    Sessions::new(config(), store.unwrap()).unwrap()
+    let [command, operation, commit] = [30, 60, 120].map(Duration::from_secs);
+    let builder = RedisStore::builder(url).command_timeout(command);
+    let store = builder.operation_timeout(operation).pool_size(3);
+    let config = config().commit_timeout(commit);
+    Sessions::new(config, store.connect().await.unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -66,17 +71,21 @@ async fn two_processes_count_one_session_to_ten_thousand() {
     const TIMES: u64 = 5_000 / WORKERS;
     if let Some(arguments) = arguments() {
         let sessions = connect(&arguments[0]).await;
-        let workers = LocalSet::new();
-        for _ in 0..WORKERS {
+        let local = LocalSet::new();
+        let workers = [(); WORKERS as usize].map(|()| {
             let mut browser = Browser::new(&sessions);
             browser.jar.set("session", &arguments[1]);
-            workers.spawn_local(async move {
+            local.spawn_local(async move {
                 for _ in 0..TIMES {
                     browser.visit(async |s| s.increment("n").unwrap()).await;
                 }
-            });
+            })
+        });
+        local.await;
+        for worker in workers {
+            worker.await.expect("each request succeeds");
         }
-        return workers.await;
+        return;
     }
     let server = Server::start();
     let mut browser = Browser::new(&connect(&server.url()).await);
