@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper_session::{
-    Session, SessionError,
+    Session, SessionConfig, SessionError,
     patch::ChangeLimits,
     session::{OnConflict, OnStoreFailure, Typed},
 };
@@ -21,6 +21,13 @@ const CHANGES: [Change; 4] = [
     |s| s.tag("late"),
     |s| s.set_max_age(Duration::from_secs(7200)),
 ];
+
+/// Starts a server with a session. Returns it with the visitor's browser for each of two requests.
+async fn begin(config: SessionConfig) -> (TestServer, Browser, Browser) {
+    let server = test_server(config);
+    let browser = visitor(&server, json!({"n": 1})).await;
+    (server, browser.clone(), browser)
+}
 
 /// Increments `n` and commits. During the commit, another task makes the change `late` with its handle, and another
 /// request stores a text in `n`.
@@ -77,12 +84,12 @@ impl Reload {
         }
     }
 
-    fn server(self) -> TestServer {
+    fn config(self) -> SessionConfig {
         let policy = match self {
             Self::Unavailable => OnStoreFailure::ReadOnly,
             _ => OnStoreFailure::Unavailable,
         };
-        test_server(config().on_store_failure(policy))
+        config().on_store_failure(policy)
     }
 }
 
@@ -91,9 +98,7 @@ impl Reload {
 async fn discarded_changes_are_reported_to_their_handle_once() {
     for late in CHANGES {
         for reload in Reload::ALL {
-            let server = reload.server();
-            let mut browser = visitor(&server, json!({"n": 1})).await;
-            let mut other = browser.clone();
+            let (server, mut browser, mut other) = begin(reload.config()).await;
             let visit = browser.request(async |s| {
                 let task = s.clone();
                 refuse(&server, &mut other, &s, (&task, late)).await;
@@ -116,9 +121,7 @@ async fn discarded_changes_are_reported_to_their_handle_once() {
             assert_eq!(data(&mut browser).await, expected, "{reload:?}");
         }
         for change in CHANGES {
-            let server = test_server(config());
-            let mut browser = visitor(&server, json!({"n": 1})).await;
-            let mut other = browser.clone();
+            let (server, mut browser, mut other) = begin(config()).await;
             let visit = browser.request(async |s| {
                 let task = s.clone();
                 refuse(&server, &mut other, &s, (&task, late)).await;
@@ -136,9 +139,7 @@ async fn discarded_changes_are_reported_to_their_handle_once() {
 #[tokio::test]
 async fn a_retry_succeeds_and_the_other_handle_gets_the_error() {
     for late in CHANGES {
-        let server = test_server(config());
-        let mut browser = visitor(&server, json!({"n": 1})).await;
-        let mut other = browser.clone();
+        let (server, mut browser, mut other) = begin(config()).await;
         let visit = browser.request(async |s| {
             let task = s.clone();
             refuse(&server, &mut other, &s, (&task, late)).await;
@@ -159,9 +160,7 @@ async fn a_retry_succeeds_and_the_other_handle_gets_the_error() {
 #[tokio::test]
 async fn two_tasks_of_one_handle_get_one_error() {
     for late in CHANGES {
-        let server = test_server(config());
-        let mut browser = visitor(&server, json!({"n": 1})).await;
-        let mut other = browser.clone();
+        let (server, mut browser, mut other) = begin(config()).await;
         let visit = browser.request(async |s| {
             refuse(&server, &mut other, &s, (&s, late)).await;
             s.load().await.unwrap();
@@ -179,9 +178,7 @@ async fn two_tasks_of_one_handle_get_one_error() {
 #[tokio::test]
 async fn a_change_before_a_refused_commit_is_not_acknowledged() {
     for early in CHANGES {
-        let server = test_server(config());
-        let mut browser = visitor(&server, json!({"n": 1})).await;
-        let mut other = browser.clone();
+        let (server, mut browser, mut other) = begin(config()).await;
         let visit = browser.request(async |s| {
             let task = s.clone();
             early(task.load().await.unwrap()).unwrap();
@@ -198,9 +195,7 @@ async fn a_change_before_a_refused_commit_is_not_acknowledged() {
 
 #[tokio::test]
 async fn a_change_that_an_earlier_commit_stored_is_acknowledged() {
-    let server = test_server(config());
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config()).await;
     let visit = browser.request(async |s| {
         let task = s.clone();
         task.load().await.unwrap().put("stored", 1).unwrap();
@@ -221,9 +216,7 @@ async fn a_change_that_an_earlier_commit_stored_is_acknowledged() {
 #[tokio::test]
 async fn changes_of_a_commit_that_can_be_repeated_are_not_acknowledged() {
     let limits = ChangeLimits::default().document(1 << 10);
-    let server = test_server(config().limits(limits));
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config().limits(limits)).await;
     let visit = browser.request(async |s| {
         s.load()
             .await
@@ -247,9 +240,7 @@ async fn changes_of_a_commit_that_can_be_repeated_are_not_acknowledged() {
 
 #[tokio::test]
 async fn a_commit_that_was_created_before_the_change_reports_it() {
-    let server = test_server(config());
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config()).await;
     let visit = browser.request(async |s| {
         let task = s.clone();
         let commit = task.load().await.unwrap().commit();
@@ -271,9 +262,7 @@ async fn a_change_of_a_typed_session_is_reported_to_its_session() {
     struct Early {
         early: Option<u32>,
     }
-    let server = test_server(config());
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config()).await;
     let visit = browser.request(async |s| {
         let task = s.clone();
         let mut typed = Typed::<Early>::load(&task).await.unwrap();
@@ -301,9 +290,7 @@ async fn attempts_that_change_nothing_are_not_discarded() {
         |s| s.update_all(|_: &mut serde_json::Value| {}).map(drop),
     ];
     for attempt in attempts {
-        let server = test_server(config());
-        let mut browser = visitor(&server, json!({"n": 1})).await;
-        let mut other = browser.clone();
+        let (server, mut browser, mut other) = begin(config()).await;
         let visit = browser.request(async |s| {
             let task = s.clone();
             refuse(&server, &mut other, &s, (&task, attempt)).await;
@@ -318,9 +305,7 @@ async fn attempts_that_change_nothing_are_not_discarded() {
 async fn without_another_commit_of_the_handle_the_response_fails() {
     for reload in Reload::ALL {
         for late in CHANGES {
-            let server = reload.server();
-            let mut browser = visitor(&server, json!({"n": 1})).await;
-            let mut other = browser.clone();
+            let (server, mut browser, mut other) = begin(reload.config()).await;
             let visit = browser.request(async |s| {
                 let task = s.clone();
                 refuse(&server, &mut other, &s, (&task, late)).await;
@@ -347,9 +332,7 @@ async fn without_another_commit_of_the_handle_the_response_fails() {
 /// The policy is to drop changes that do not fit.
 #[tokio::test]
 async fn a_policy_to_drop_changes_drops_those_only() {
-    let server = test_server(config().on_conflict(OnConflict::DropWrite));
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config().on_conflict(OnConflict::DropWrite)).await;
     let visit = browser.request(async |s| {
         let task = s.clone();
         refuse(&server, &mut other, &s, (&task, CHANGES[0])).await;
@@ -387,9 +370,7 @@ async fn a_load_that_is_older_than_a_refused_commit_reads_again() {
 
 #[tokio::test]
 async fn a_refused_commit_beside_no_change_fails_alone() {
-    let server = test_server(config());
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config()).await;
     browser
         .visit(async |s| {
             refuse(&server, &mut other, s, (s, |_| Ok(()))).await;
@@ -403,9 +384,7 @@ async fn a_refused_commit_beside_no_change_fails_alone() {
 /// The discarded changes would have been destroyed too.
 #[tokio::test]
 async fn a_destroy_after_a_refused_commit_succeeds() {
-    let server = test_server(config());
-    let mut browser = visitor(&server, json!({"n": 1})).await;
-    let mut other = browser.clone();
+    let (server, mut browser, mut other) = begin(config()).await;
     browser
         .visit(async |s| {
             let task = s.clone();
